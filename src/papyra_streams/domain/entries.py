@@ -1,0 +1,56 @@
+"""Entries of a stream and their ids, as every Redis and Valkey server defines them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from papyra_streams.errors import InvalidEntryId
+
+_WIRE_FORM = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?", re.ASCII)
+_LARGEST_PART = 2**64 - 1
+
+
+class EntryId(NamedTuple):
+    """Where an entry stands in its stream: the server's milliseconds since the epoch, and a sequence number."""
+
+    milliseconds: int
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``<milliseconds>[-<sequence>]``; both parts are unsigned 64 bit integers.
+
+        :raises InvalidEntryId: if the text has another form
+        """
+        match = _WIRE_FORM.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise InvalidEntryId(f"{text!r} is no entry id; write <milliseconds>-<sequence>, as in '1700000000000-0'.")
+        entry_id = cls(int(match[1]), int(match[2] or 0))
+        if max(entry_id) > _LARGEST_PART:
+            raise InvalidEntryId(f"{text!r} is no entry id; each part is at most {_LARGEST_PART}.")
+        return entry_id
+
+    @property
+    def seconds(self) -> float:
+        """When the server gave out this id, in seconds since the epoch, if it gave it out itself."""
+        return self.milliseconds / 1000
+
+    def successor(self) -> Self:
+        """Return the smallest id after this one; the largest of all is its own, and no server gives out another."""
+        if self.sequence < _LARGEST_PART:
+            return self._replace(sequence=self.sequence + 1)
+        if self.milliseconds < _LARGEST_PART:
+            return self._replace(milliseconds=self.milliseconds + 1, sequence=0)
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as stored. ``fields`` is None where a group still lists an entry that the stream no longer has."""
+
+    id: EntryId
+    fields: Mapping[bytes, bytes] | None

@@ -1,0 +1,95 @@
+"""The names of the keys: Papyra's for the streams, ours for what belongs to a stream."""
+
+import re
+from dataclasses import dataclass
+
+from papyra_streams.errors import InvalidName
+
+from .kinds import Kind
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TAG = re.compile(r"\{[^{}]+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Keyspace:
+    """All keys of one actor system.
+
+    A key that belongs to a stream lies in the stream's cluster slot, so that one script may touch both. The slot of a
+    key without a ``{tag}`` comes from the whole key, so the stream's key is the tag of the keys that belong to it; a
+    tag that the stream's key has of its own is carried along (Redis Cluster specification, "Hash tags").
+
+    :raises InvalidName: if two systems could share a key, or a key could leave its stream's slot
+    """
+
+    prefix: str
+    system_id: str
+    quarantine_prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        _check("prefix", self.prefix)
+        _check("system_id", self.system_id)
+        if ":" in self.system_id:
+            raise InvalidName(f"`system_id` {self.system_id!r} must not contain ':'; put that part into `prefix`.")
+        if len(_TAG.findall(self._namespace)) > 1:
+            raise InvalidName(f"`prefix` and `system_id` have a hash tag each ({self._namespace!r}); leave one out.")
+        if self.quarantine_prefix is not None:
+            _check("quarantine_prefix", self.quarantine_prefix)
+            if "{" in self.quarantine_prefix:
+                raise InvalidName("`quarantine_prefix` must not contain a hash tag; the stream's slot is used.")
+
+    @property
+    def _namespace(self) -> str:
+        return f"{self.prefix}:{self.system_id}"
+
+    def stream(self, kind: Kind) -> str:
+        """Name the stream of a kind."""
+        return f"{self._namespace}:{kind.stream}"
+
+    def quarantine(self, kind: Kind) -> str:
+        """Name the stream that takes the bad entries of a kind."""
+        return self._beside(kind, self.quarantine_prefix or f"{self._namespace}:quarantine")
+
+    def producer_mark(self, kind: Kind, producer: str) -> str:
+        """Name the key that remembers a producer's last batch."""
+        return f"{self._beside(kind, f'{self._namespace}:producer')}:{producer}"
+
+    def _beside(self, kind: Kind, namespace: str) -> str:
+        stream = self.stream(kind)
+        # No name has an empty part, so "::" keeps this apart from the stream of a system with a longer prefix.
+        return f"{namespace}::{stream}" if _TAG.search(stream) else f"{namespace}:{{{stream}}}"
+
+
+def _check(setting: str, name: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidName(f"`{setting}` must be a string, not {type(name).__name__}.")
+    if not all(part.strip() for part in name.split(":")):
+        raise InvalidName(f"`{setting}` {name!r} has an empty part; write something on each side of a ':'.")
+    if _CONTROL.search(name):
+        raise InvalidName(f"`{setting}` {name!r} contains a control character.")
+    if name != name.strip():
+        raise InvalidName(f"`{setting}` {name!r} begins or ends with a blank; take it out.")
+    _check_text(f"`{setting}`", name)
+    rest = _TAG.sub("", name, count=1)
+    if "{" in rest or "}" in rest:
+        raise InvalidName(
+            f"`{setting}` {name!r} has a brace that would move keys to another cluster slot;"
+            " write one hash tag such as {orders}, or none."
+        )
+
+
+def check_name(what: str, name: str) -> None:
+    """Check the name of a group or a consumer.
+
+    :raises InvalidName: if it is empty or no string, or cannot be sent
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidName(f"The name of a {what} must be a string of at least one character, not {name!r}.")
+    _check_text(f"The name of a {what}", name)
+
+
+def _check_text(what: str, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidName(f"{what} {name!r} contains a lone surrogate, which UTF-8 cannot carry.") from None

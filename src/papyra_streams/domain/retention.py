@@ -1,0 +1,78 @@
+"""Which records a retention policy shows: the young ones, of these the newest so many, of these so many bytes.
+
+The order is Papyra's. It is applied from the newest record backwards, so that a reader may stop as soon as no older
+record can be shown.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from papyra.persistence.backends.retention import RetentionPolicy
+
+from papyra_streams.errors import InvalidValue
+
+from .entries import EntryId
+from .records import Record, is_epoch_time
+
+# How far the clocks of an actor system and of its server may be apart. An entry whose id is older than a cutoff by more
+# than this is older than the cutoff, whatever its timestamp says.
+_CLOCK_DIFFERENCE = 3600.0
+
+
+@dataclass(slots=True)
+class Horizon:
+    """A moment before which nothing is shown."""
+
+    moment: float
+
+    def hides(self, record: Record) -> bool:
+        """Tell whether a record lies before it."""
+        return record.moment < self.moment or self.passed(record.id)
+
+    def passed(self, entry_id: EntryId) -> bool:
+        """Tell whether this entry and all older ones lie before it, judging by the id."""
+        return is_epoch_time(entry_id.seconds) and entry_id.seconds < self.moment - _CLOCK_DIFFERENCE
+
+
+class RetentionWalk:
+    """Applies a policy to one stream's records, given from the newest to the oldest."""
+
+    def __init__(self, policy: RetentionPolicy, now: float) -> None:
+        self._records = policy.max_records
+        self._bytes = policy.max_total_bytes
+        self._horizon = None if policy.max_age_seconds is None else Horizon(now - policy.max_age_seconds)
+        self.over = False
+
+    def shows(self, record: Record) -> bool:
+        """Tell whether this record is shown; once ``over`` is true, no older one is."""
+        if self._horizon and self._horizon.hides(record):
+            self.over = self._horizon.passed(record.id)
+            return False
+        if self._bytes is not None:
+            self._bytes -= record.size
+            if self._bytes < 0:
+                # As in Papyra: the first record that does not fit ends it, even if an older one would.
+                self.over = True
+                return False
+        if self._records is not None:
+            self._records -= 1
+            self.over = self._records == 0
+        return True
+
+
+def check_policy(policy: Any) -> None:
+    """Check the limits of a policy.
+
+    :raises InvalidValue: if one is no number, or zero or negative, which would mean to show nothing
+    """
+    _check_limit(policy, "max_records", (int,), "a whole number from 1")
+    _check_limit(policy, "max_age_seconds", (int, float), "a number of seconds greater than 0")
+    _check_limit(policy, "max_total_bytes", (int,), "a whole number from 1")
+
+
+def _check_limit(policy: Any, name: str, numbers: tuple[type[int] | type[float], ...], wanted: str) -> None:
+    value = getattr(policy, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers) or not value > 0:
+        raise InvalidValue(f"The retention policy's `{name}` must be {wanted}, not {value!r}; None means no limit.")
