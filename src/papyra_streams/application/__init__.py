@@ -1,0 +1,1 @@
+"""What Papyra and its users ask for, in terms of the ports."""

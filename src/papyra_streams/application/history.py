@@ -1,0 +1,98 @@
+"""Reading records back, from the newest."""
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import AbstractAsyncContextManager, aclosing
+
+from papyra.persistence.backends.retention import RetentionPolicy
+
+from papyra_streams.domain.encoding import usable_timestamp
+from papyra_streams.domain.entries import Entry
+from papyra_streams.domain.keys import Keyspace
+from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.records import Record, Unreadable, is_epoch_time, read
+from papyra_streams.domain.retention import Horizon, RetentionWalk
+from papyra_streams.errors import InvalidValue
+from papyra_streams.ports import ReadPort
+
+from .clock import Clock
+
+# Large enough that round trips do not count, small enough that the server and the event loop are not held up.
+PAGE = 1000
+
+
+def newest_first(
+    store: ReadPort, stream: str, *, at_most: int | None, page: int = PAGE
+) -> AbstractAsyncContextManager[AsyncGenerator[Entry, None]]:
+    """Walk a stream backwards, a page at a time; left before its end, the walk must be closed, or trio complains."""
+    return aclosing(_walk(store, stream, at_most, page))
+
+
+async def _walk(store: ReadPort, stream: str, at_most: int | None, page: int) -> AsyncGenerator[Entry, None]:
+    before = None
+    while at_most is None or at_most > 0:
+        count = page if at_most is None else min(page, at_most)
+        entries = await store.newest(stream, count=count, before=before)
+        for entry in entries:
+            yield entry
+        if len(entries) < count:
+            return
+        before = entries[-1].id
+        at_most = None if at_most is None else at_most - count
+        page = PAGE
+
+
+class History:
+    """Answers what was recorded, as far as the retention policy still shows it."""
+
+    def __init__(
+        self, store: ReadPort, keys: Keyspace, policy: RetentionPolicy, clock: Clock, *, max_read: int
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._policy = policy
+        self._clock = clock
+        self._max_read = max_read
+
+    async def newest(self, kind: Kind, *, limit: int | None, since: float | None) -> list[Record]:
+        """Return the newest ``limit`` records recorded at ``since`` or later, the oldest of them first.
+
+        Where ``since`` is a time since the epoch, so is what it is compared with; otherwise it is compared with the
+        timestamps as they are. The stream is read backwards only as far as need be.
+        """
+        _check(limit, since)
+        if limit == 0:
+            return []
+        page = PAGE if limit is None else min(PAGE, limit)
+        async with newest_first(self._store, self._keys.stream(kind), at_most=self._max_read, page=page) as entries:
+            found = await self._choose(kind, entries, limit, since)
+        found.reverse()
+        return found
+
+    async def _choose(
+        self, kind: Kind, entries: AsyncIterable[Entry], limit: int | None, since: float | None
+    ) -> list[Record]:
+        found: list[Record] = []
+        walk = RetentionWalk(self._policy, self._clock())
+        horizon = Horizon(since) if since is not None and is_epoch_time(since) else None
+        async for entry in entries:
+            record = read(kind, entry)
+            if isinstance(record, Unreadable):
+                continue
+            if walk.shows(record) and _recorded_since(record, since, horizon):
+                found.append(record)
+            if walk.over or len(found) == limit or (horizon and horizon.passed(record.id)):
+                break
+        return found
+
+
+def _recorded_since(record: Record, since: float | None, horizon: Horizon | None) -> bool:
+    if horizon:
+        return not horizon.hides(record)
+    return since is None or record.timestamp >= since
+
+
+def _check(limit: object, since: object) -> None:
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise InvalidValue(f"`limit` must be a whole number from 0, or None, not {limit!r}.")
+    if since is not None and not usable_timestamp(since):
+        raise InvalidValue(f"`since` must be a number of seconds, or None, not {since!r}.")

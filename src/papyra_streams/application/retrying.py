@@ -1,0 +1,155 @@
+"""What is repeated when a server does not answer, how often, and what never is.
+
+After `Unavailable` or `OutOfMemory` the command certainly did not run, and anything may be sent again. After
+`Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring; and
+appending, whose batch carries a mark. Reading for a group and claiming hand entries over; their second run would
+return others, so their caller is told.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
+import anyio
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
+from papyra_streams.ports import (
+    BadEntry,
+    Capabilities,
+    GroupState,
+    PendingState,
+    ProducerMark,
+    StreamStore,
+    TrimOutcome,
+)
+
+ResultT = TypeVar("ResultT")
+
+Revive = Callable[[], Awaitable[None]]
+"""Tries to bring back a server that could not be reached; raises nothing."""
+
+# A server that restarts or fails over is back within two seconds or so; a caller should not wait much longer.
+_ATTEMPTS = 6
+_FIRST_DELAY = 0.05
+_GROWTH = 2.5
+# A server that accepts a command and does not answer costs a whole timeout each time; seconds after which that ends.
+_PATIENCE = 10.0
+
+CERTAINLY_NOT_RUN = (Unavailable, OutOfMemory)
+
+
+def delays() -> Iterator[float]:
+    """Return the seconds to wait before each further attempt; a random part keeps many clients from coming at once."""
+    for attempt in range(_ATTEMPTS - 1):
+        yield _FIRST_DELAY * _GROWTH**attempt * random.uniform(0.5, 1)  # noqa: S311 -- nothing is secured by it
+
+
+async def _nobody_to_revive() -> None:
+    pass
+
+
+def _nothing_to_count() -> None:
+    pass
+
+
+class RetryingStore(StreamStore):
+    """A store that repeats, a bounded number of times, what may be repeated."""
+
+    def __init__(
+        self,
+        store: StreamStore,
+        *,
+        on_append_retry: Callable[[], None] = _nothing_to_count,
+        revive: Revive = _nobody_to_revive,
+    ) -> None:
+        self._store = store
+        self._on_append_retry = on_append_retry
+        self._revive = revive
+
+    @property
+    def event_loops(self) -> frozenset[str]:
+        return self._store.event_loops
+
+    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
+        return await self._again(lambda: self._store.append(stream, payloads, mark=mark), self._on_append_retry)
+
+    async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
+        return await self._again(lambda: self._store.newest(stream, count=count, before=before))
+
+    async def length(self, stream: str) -> int:
+        return await self._again(lambda: self._store.length(stream))
+
+    async def memory(self, stream: str) -> int | None:
+        return await self._again(lambda: self._store.memory(stream))
+
+    async def create_group(self, stream: str, group: str, *, start: str) -> None:
+        await self._if_not_run(lambda: self._store.create_group(stream, group, start=start))
+
+    async def read_group(
+        self, stream: str, group: str, consumer: str, *, count: int, after: str = ">", block_ms: int | None = None
+    ) -> list[Entry]:
+        return await self._if_not_run(
+            lambda: self._store.read_group(stream, group, consumer, count=count, after=after, block_ms=block_ms)
+        )
+
+    async def acknowledge(self, stream: str, group: str, ids: Sequence[EntryId]) -> int:
+        return await self._again(lambda: self._store.acknowledge(stream, group, ids))
+
+    async def claim(
+        self, stream: str, group: str, consumer: str, *, min_idle_ms: int, ids: Sequence[EntryId]
+    ) -> list[Entry]:
+        return await self._if_not_run(
+            lambda: self._store.claim(stream, group, consumer, min_idle_ms=min_idle_ms, ids=ids)
+        )
+
+    async def pending(self, stream: str, group: str) -> PendingState:
+        return await self._again(lambda: self._store.pending(stream, group))
+
+    async def groups(self, stream: str) -> list[GroupState]:
+        return await self._again(lambda: self._store.groups(stream))
+
+    async def lag(self, stream: str, group: str) -> int | None:
+        return await self._again(lambda: self._store.lag(stream, group))
+
+    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
+        return await self._again(lambda: self._store.retire(stream, bad, quarantine=quarantine, moment=moment))
+
+    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
+        return await self._again(lambda: self._store.trim(stream, keep_from=keep_from, approximate=approximate))
+
+    async def ping(self) -> None:
+        await self._again(self._store.ping)
+
+    async def capabilities(self) -> Capabilities:
+        return await self._again(self._store.capabilities)
+
+    async def aclose(self) -> None:
+        await self._store.aclose()
+
+    async def _again(
+        self, call: Callable[[], Awaitable[ResultT]], on_retry: Callable[[], None] = _nothing_to_count
+    ) -> ResultT:
+        return await self._repeat(call, (*CERTAINLY_NOT_RUN, Indeterminate), on_retry)
+
+    async def _if_not_run(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        return await self._repeat(call, CERTAINLY_NOT_RUN, _nothing_to_count)
+
+    async def _repeat(
+        self,
+        call: Callable[[], Awaitable[ResultT]],
+        passing: tuple[type[Exception], ...],
+        on_retry: Callable[[], None],
+    ) -> ResultT:
+        begun = anyio.current_time()
+        for delay in delays():
+            try:
+                return await call()
+            except passing as error:
+                if anyio.current_time() - begun > _PATIENCE:
+                    raise
+                if isinstance(error, Unavailable):
+                    await self._revive()
+                await anyio.sleep(delay)
+                on_retry()
+        return await call()

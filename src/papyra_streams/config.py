@@ -1,0 +1,143 @@
+"""Settings: what Papyra's own Redis backend takes, in its order and with its defaults, and the driver."""
+
+import os
+from dataclasses import dataclass, field
+from typing import TypeGuard
+
+from .domain.entries import EntryId
+from .domain.keys import Keyspace, check_name
+from .endpoint import parse_url, without_password
+from .errors import InvalidValue
+
+DRIVER_VARIABLE = "PAPYRA_STREAMS_DRIVER"
+DEFAULT_DRIVER = "redis"
+# Far beyond any use, and within what every server and event loop takes.
+_LARGEST = 2**31 - 1
+
+
+def _driver_from_environment() -> str:
+    return os.environ.get(DRIVER_VARIABLE) or DEFAULT_DRIVER
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisStreamsConfig:
+    """Where the streams are and how they are used. Everything is checked at once; nothing connects.
+
+    :raises ConfigurationError: if a setting cannot be used
+    """
+
+    url: str = "redis://localhost:6379/0"
+    """``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``unix:///path?db=n``, ``embedded://`` for a private
+    server that is thrown away, or ``embedded:///directory`` for one that keeps its data there."""
+
+    prefix: str = "papyra"
+    """Begins every key: ``{prefix}:{system_id}:events``. It may have several parts, divided by ``:``."""
+
+    system_id: str = "local"
+    """Tells the actor systems that share a prefix apart."""
+
+    scan_sample_size: int = 1000
+    """How many entries of each stream a scan reads, the newest first; bounds the time a startup check takes."""
+
+    max_read: int = 50_000
+    """How many entries one ``list_*`` call reads at most, counted from the newest; bounds its memory."""
+
+    approx_trim: bool = True
+    """Whether compaction may leave some old entries in place, which spares the server work (XTRIM with ``~``)."""
+
+    quarantine_prefix: str | None = None
+    """Begins the keys of the quarantine streams; None means ``{prefix}:{system_id}:quarantine``."""
+
+    driver: str = field(default_factory=_driver_from_environment)
+    """The client library: ``redis``, ``valkey``, ``coredis`` or one that another distribution adds. Where the code
+    names none, the variable PAPYRA_STREAMS_DRIVER does, and ``redis`` where that is unset."""
+
+    connect_timeout: float = 5.0
+    """How long to wait for a connection, in seconds; the clients' own usual value."""
+
+    command_timeout: float = 5.0
+    """How long to wait for a reply, in seconds; the time a read may block by itself is added to it."""
+
+    def __post_init__(self) -> None:
+        parse_url(self.url)
+        self.keyspace()
+        _check_count("scan_sample_size", self.scan_sample_size)
+        _check_count("max_read", self.max_read)
+        if not isinstance(self.approx_trim, bool):
+            raise InvalidValue(f"`approx_trim` must be True or False, not {self.approx_trim!r}.")
+        _check_seconds("connect_timeout", self.connect_timeout)
+        _check_seconds("command_timeout", self.command_timeout)
+        if not isinstance(self.driver, str) or not self.driver:
+            raise InvalidValue(
+                f"`driver` must be the name of a driver, such as {DEFAULT_DRIVER!r}, not {self.driver!r}."
+            )
+
+    def keyspace(self) -> Keyspace:
+        """Name the keys these settings lead to."""
+        return Keyspace(self.prefix, self.system_id, self.quarantine_prefix)
+
+    def __repr__(self) -> str:
+        """Show the settings without the password."""
+        shown = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        shown["url"] = without_password(self.url)
+        return f"RedisStreamsConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisConsumerGroupConfig:
+    """How one consumer reads from one group.
+
+    :raises ConfigurationError: if a value cannot be used
+    """
+
+    group: str
+    """The group, among whose consumers the entries are divided."""
+
+    consumer: str
+    """This consumer's name; two workers that share one name share their pending entries too."""
+
+    count: int = 100
+    """How many entries one call returns at most."""
+
+    block_ms: int | None = 1000
+    """How long a call waits for an entry, in milliseconds: 0 returns at once, None waits without limit."""
+
+    start_id: str = "0"
+    """Where a group begins that has to be created: ``"0"`` at the oldest entry, ``"$"`` with new ones, or an id."""
+
+    ensure_group: bool = True
+    """Whether a group that is missing is created; otherwise `GroupMissing` is raised."""
+
+    def __post_init__(self) -> None:
+        check_name("group", self.group)
+        check_name("consumer", self.consumer)
+        check_start(self.start_id)
+        _check_count("count", self.count, at_most=_LARGEST)
+        if self.block_ms is not None and not (_is_integer(self.block_ms) and 0 <= self.block_ms <= _LARGEST):
+            raise InvalidValue(
+                f"`block_ms` must be a number of milliseconds from 0 to {_LARGEST}, or None, not {self.block_ms!r}."
+            )
+
+
+def check_start(start_id: str) -> None:
+    """Check where a group is to begin.
+
+    :raises InvalidEntryId: if it is neither ``"0"``, ``"$"`` nor an entry id
+    """
+    if start_id != "$":
+        EntryId.parse(start_id)
+
+
+def _check_count(name: str, value: object, *, at_most: int | None = None) -> None:
+    if not _is_integer(value) or value < 1 or (at_most is not None and value > at_most):
+        limit = "" if at_most is None else f" to {at_most}"
+        raise InvalidValue(f"`{name}` must be a whole number from 1{limit}, not {value!r}.")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _LARGEST:
+        raise InvalidValue(f"`{name}` must be a number of seconds greater than 0, up to {_LARGEST}, not {value!r}.")
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

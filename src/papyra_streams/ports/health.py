@@ -1,0 +1,28 @@
+"""Whether a server answers, and what it can do."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a driver on a server can do beyond the ports' common ground; asked of the server, never of its version.
+
+    ``lag`` -- the server counts the entries a group was not given yet (Redis 7.0, Valkey)
+    ``trio`` -- the driver runs under trio as well as asyncio
+    """
+
+    lag: bool
+    trio: bool
+
+
+class HealthPort(ABC):
+    """Asks the server about itself."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Return if the server answers and lets us in; otherwise raise what stands in the way."""
+
+    @abstractmethod
+    async def capabilities(self) -> Capabilities:
+        """Return what this driver on this server can do; the server is asked once."""

@@ -1,0 +1,21 @@
+"""Reading a stream's history, without touching any consumer group."""
+
+from abc import ABC, abstractmethod
+
+from papyra_streams.domain.entries import Entry, EntryId
+
+
+class ReadPort(ABC):
+    """Reads pages of a stream. A stream that does not exist is an empty one."""
+
+    @abstractmethod
+    async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
+        """Return up to ``count`` entries, newest first; with ``before``, only those strictly older than it."""
+
+    @abstractmethod
+    async def length(self, stream: str) -> int:
+        """Return how many entries the stream has."""
+
+    @abstractmethod
+    async def memory(self, stream: str) -> int | None:
+        """Return about how many bytes the stream takes on the server, 0 if there is none; None if it does not say."""

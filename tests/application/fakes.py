@@ -1,0 +1,178 @@
+"""A store in memory that keeps the ports' promises, counts what it is asked, and fails as it is told."""
+
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.ports import (
+    BadEntry,
+    Capabilities,
+    GroupState,
+    Obstacle,
+    PendingState,
+    ProducerMark,
+    StreamStore,
+    TrimOutcome,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One call of `append`."""
+
+    stream: str
+    payloads: tuple[bytes, ...]
+    mark: ProducerMark
+
+    @property
+    def size(self) -> int:
+        """How many bytes it carries."""
+        return sum(map(len, self.payloads))
+
+
+async def nothing() -> None:
+    """Wait for nothing."""
+
+
+class FakeStore(StreamStore):
+    """Streams without a server. Only what has no consumer groups is kept; no test here needs any."""
+
+    event_loops = frozenset({"asyncio", "trio"})
+
+    def __init__(self) -> None:
+        self.streams: defaultdict[str, list[Entry]] = defaultdict(list)
+        self.appends: list[Append] = []
+        self.trims: list[tuple[str, EntryId]] = []
+        self.retired_at: list[float] = []
+        self.entries_read = 0
+        self.before_append: Callable[[], Awaitable[None]] = nothing
+        """Awaited before a batch is stored."""
+        self.after_append: Callable[[], Awaitable[None]] = nothing
+        """Awaited after a batch is stored, before the caller knows."""
+        self.before_trim: Callable[[], None] = lambda: None
+        """Called before entries are trimmed."""
+        self.obstacle: Obstacle | None = None
+        """What every trim reports to have met."""
+        self.trims_at_most: int | None = None
+        """How many entries one approximate trim removes at most."""
+        self.tells_memory = True
+        self.refusals: deque[Exception] = deque()
+        """Raised one by one instead of storing a batch."""
+        self._marks: dict[str, int] = {}
+
+    def put(self, stream: str, entries: Iterable[Entry]) -> None:
+        """Add entries as they are, in order."""
+        self.streams[stream] += entries
+
+    def payloads(self, stream: str) -> list[bytes]:
+        """Return what the entries of a stream carry, oldest first."""
+        return [entry.fields[b"data"] for entry in self.streams[stream] if entry.fields is not None]
+
+    # -- append, as append.lua does it
+
+    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
+        self.appends.append(Append(stream, tuple(payloads), mark))
+        await self.before_append()
+        if self.refusals:
+            raise self.refusals.popleft()
+        appended = self._append_once(stream, payloads, mark)
+        await self.after_append()
+        return appended
+
+    def _append_once(self, stream: str, payloads: Sequence[bytes], mark: ProducerMark) -> int:
+        if self._marks.get(mark.key, 0) >= mark.sequence:
+            return 0
+        self._marks[mark.key] = mark.sequence
+        first = len(self.streams[stream]) + 1
+        self.put(stream, (Entry(EntryId(first + n, 0), {b"data": payload}) for n, payload in enumerate(payloads)))
+        return len(payloads)
+
+    # -- read
+
+    async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
+        older = [entry for entry in self.streams[stream] if before is None or entry.id < before]
+        page = older[::-1][:count]
+        self.entries_read += len(page)
+        return page
+
+    async def length(self, stream: str) -> int:
+        return len(self.streams[stream])
+
+    async def memory(self, stream: str) -> int | None:
+        return sum(map(len, self.payloads(stream))) if self.tells_memory else None
+
+    # -- maintenance
+
+    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
+        self.retired_at.append(moment)
+        ids = {entry.id for entry in bad}
+        gone = [entry for entry in self.streams[stream] if entry.id in ids]
+        self.streams[stream] = [entry for entry in self.streams[stream] if entry.id not in ids]
+        if quarantine:
+            self.put(quarantine, gone)
+        return len(gone)
+
+    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
+        self.before_trim()
+        self.trims.append((stream, keep_from))
+        older = [entry for entry in self.streams[stream] if entry.id < keep_from]
+        removed = len(older[: self.trims_at_most] if approximate else older)
+        del self.streams[stream][:removed]
+        return TrimOutcome(removed=removed, obstacle=self.obstacle)
+
+    # -- health
+
+    async def ping(self) -> None:
+        """Answer."""
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(lag=False, trio=True)
+
+    async def aclose(self) -> None:
+        """Have nothing to close."""
+
+    # -- groups
+
+    async def create_group(self, stream: str, group: str, *, start: str) -> None:
+        raise NotImplementedError
+
+    async def read_group(
+        self, stream: str, group: str, consumer: str, *, count: int, after: str = ">", block_ms: int | None = None
+    ) -> list[Entry]:
+        raise NotImplementedError
+
+    async def acknowledge(self, stream: str, group: str, ids: Sequence[EntryId]) -> int:
+        raise NotImplementedError
+
+    async def claim(
+        self, stream: str, group: str, consumer: str, *, min_idle_ms: int, ids: Sequence[EntryId]
+    ) -> list[Entry]:
+        raise NotImplementedError
+
+    async def pending(self, stream: str, group: str) -> PendingState:
+        raise NotImplementedError
+
+    async def groups(self, stream: str) -> list[GroupState]:
+        raise NotImplementedError
+
+    async def lag(self, stream: str, group: str) -> int | None:
+        raise NotImplementedError
+
+
+def stored(kind: str, milliseconds: int, timestamp: float | None = None, **fields: Any) -> Entry:
+    """Return a readable entry, recorded when its id says unless a timestamp is given."""
+    row: Mapping[str, Any] = {
+        "kind": kind,
+        "timestamp": milliseconds / 1000 if timestamp is None else timestamp,
+        **fields,
+    }
+    return Entry(EntryId(milliseconds, 0), {b"data": orjson.dumps(row)})
+
+
+def bad(milliseconds: int) -> Entry:
+    """Return an entry that no read can return."""
+    return Entry(EntryId(milliseconds, 0), {b"data": b"no json"})

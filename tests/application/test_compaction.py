@@ -1,0 +1,200 @@
+"""Where compaction cuts: behind everything a read returns, and never into what arrives meanwhile."""
+
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from papyra.persistence.backends.retention import RetentionPolicy
+
+from papyra_streams.application.compaction import Compaction
+from papyra_streams.application.history import History
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.keys import Keyspace
+from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.reports import HeldBack
+from papyra_streams.ports import Obstacle
+
+from .fakes import FakeStore, bad, stored
+
+pytestmark = pytest.mark.anyio
+
+START = 1_700_000_000_000
+NOW = START / 1000 + 100
+STREAM = "papyra:orders:events"
+KEYS = Keyspace("papyra", "orders")
+
+
+def compaction(store: FakeStore, *, approximate: bool = False, **limits: Any) -> Compaction:
+    policy = RetentionPolicy(**limits)
+    return Compaction(store, KEYS, policy, lambda: NOW, approximate=approximate)
+
+
+def seconds(*offsets: float) -> list[Entry]:
+    """Return events recorded so many seconds after the start."""
+    return [stored("event", START + int(offset * 1000)) for offset in offsets]
+
+
+def left(store: FakeStore) -> list[float]:
+    return [(entry.id.milliseconds - START) / 1000 for entry in store.streams[STREAM]]
+
+
+# -- what is cut
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_records": 9}, {"max_age_seconds": 1000}, {"max_total_bytes": 10_000}])
+async def test_where_nothing_is_hidden_nothing_is_trimmed(store: FakeStore, limits: dict[str, Any]) -> None:
+    store.put(STREAM, [bad(START), *seconds(1, 2, 3)])
+    await compaction(store, **limits).run()
+
+    assert store.trims == []
+
+
+async def test_an_empty_stream_is_not_trimmed(store: FakeStore) -> None:
+    await compaction(store, max_records=1).run()
+
+    assert store.trims == []
+
+
+async def test_what_is_older_than_the_oldest_shown_goes(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3, 4))
+    await compaction(store, max_records=2).run()
+
+    assert left(store) == [3, 4]
+
+
+async def test_age_is_made_physical_too(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 90, 91))
+    await compaction(store, max_age_seconds=20).run()
+
+    assert left(store) == [90, 91]
+
+
+async def test_the_size_is_made_physical_too(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    await compaction(store, max_total_bytes=len(store.payloads(STREAM)[0]) * 2).run()
+
+    assert left(store) == [2, 3]
+
+
+async def test_bad_entries_do_not_count_towards_max_records(store: FakeStore) -> None:
+    store.put(STREAM, [*seconds(1, 2), bad(START + 3000), *seconds(4), bad(START + 5000)])
+    await compaction(store, max_records=2).run()
+
+    assert left(store) == [2, 3, 4, 5]
+
+
+async def test_a_hidden_record_between_shown_ones_stays(store: FakeStore) -> None:
+    store.put(STREAM, [*seconds(1), *seconds(90), stored("event", START + 91_000, timestamp=1e9), *seconds(92)])
+    await compaction(store, max_age_seconds=20).run()
+
+    assert left(store) == [90, 91, 92]
+
+
+# -- all of it is hidden
+
+
+async def test_where_all_is_hidden_the_cut_is_right_behind_the_newest(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    await compaction(store, max_age_seconds=20).run()
+
+    assert store.trims == [(STREAM, EntryId(START + 3000, 1))]
+    assert left(store) == []
+
+
+async def test_what_is_appended_meanwhile_survives(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    late = Entry(EntryId(START + 3000, 1), {b"data": b"late"})
+    store.before_trim = lambda: store.put(STREAM, [late])
+    await compaction(store, max_age_seconds=20).run()
+
+    assert store.streams[STREAM] == [late]
+
+
+async def test_a_first_record_that_is_too_large_hides_all(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    await compaction(store, max_total_bytes=1).run()
+
+    assert store.trims == [(STREAM, EntryId(START + 3000, 1))]
+
+
+async def test_bad_entries_alone_hide_nothing(store: FakeStore) -> None:
+    store.put(STREAM, [bad(START + n) for n in range(3)])
+    await compaction(store, max_records=1, max_age_seconds=1).run()
+
+    assert store.trims == []
+
+
+# -- nothing that a read returns goes
+
+_layout = st.lists(st.tuples(st.integers(0, 90), st.booleans(), st.text("x", max_size=30)), max_size=20)
+
+
+@given(
+    _layout,
+    st.builds(
+        RetentionPolicy,
+        max_records=st.none() | st.integers(1, 10),
+        max_age_seconds=st.none() | st.floats(1, 100),
+        max_total_bytes=st.none() | st.integers(1, 800),
+    ),
+)
+def test_reads_return_the_same_before_and_after(layout: list[tuple[int, bool, str]], policy: RetentionPolicy) -> None:
+    store = FakeStore()
+    for position, (second, is_bad, words) in enumerate(layout):
+        moment = START + position
+        entry = bad(moment) if is_bad else stored("event", moment, timestamp=START / 1000 + second, payload=words)
+        store.put(STREAM, [entry])
+
+    async def read_compact_and_read() -> None:
+        history = History(store, KEYS, policy, lambda: NOW, max_read=1000)
+        before = await history.newest(EVENTS, limit=None, since=None)
+        await Compaction(store, KEYS, policy, lambda: NOW, approximate=False).run()
+        assert await history.newest(EVENTS, limit=None, since=None) == before
+
+    anyio.run(read_compact_and_read)
+
+
+# -- steps, and what is reported
+
+
+async def test_an_approximate_trim_is_repeated_until_it_removes_nothing(store: FakeStore) -> None:
+    store.put(STREAM, seconds(*range(10)))
+    store.trims_at_most = 4
+    await compaction(store, max_records=1, approximate=True).run()
+
+    assert left(store) == [9]
+    assert len(store.trims) == 4
+
+
+async def test_an_exact_trim_is_done_once(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    await compaction(store, max_records=1).run()
+
+    assert len(store.trims) == 1
+
+
+async def test_the_report_counts_records_and_bytes_of_all_streams(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    store.put("papyra:orders:audits", [stored("audit", START)])
+    size = len(store.payloads(STREAM)[0])
+    report = await compaction(store, max_records=1).run()
+
+    assert (report.before_records, report.after_records, report.removed_records) == (4, 2, 2)
+    assert report.reclaimed_bytes == 2 * size
+
+
+async def test_a_server_that_does_not_tell_sizes_leaves_the_bytes_open(store: FakeStore) -> None:
+    store.tells_memory = False
+    report = await compaction(store).run()
+
+    assert (report.before_bytes, report.after_bytes, report.reclaimed_bytes) == (None, None, None)
+
+
+async def test_a_group_that_holds_compaction_back_is_named(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    store.obstacle = Obstacle(stream=STREAM, group="billing", needs=EntryId(START + 1000, 0))
+    report = await compaction(store, max_records=1).run()
+
+    assert report.held_back == (HeldBack(stream=STREAM, group="billing", needs=f"{START + 1000}-0"),)

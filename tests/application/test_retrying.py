@@ -1,0 +1,229 @@
+"""What is sent again, after which error, how often; and what never is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from papyra_streams import errors
+from papyra_streams.application import retrying
+from papyra_streams.application.retrying import RetryingStore
+from papyra_streams.domain.entries import EntryId
+from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
+from papyra_streams.ports import BadEntry, ProducerMark, StreamStore
+
+from .fakes import FakeStore
+
+pytestmark = pytest.mark.anyio
+
+ID = EntryId(1, 0)
+MARK = ProducerMark(key="mark", sequence=1, lifetime=60)
+ATTEMPTS = 6
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+REPEATABLE: dict[str, Call] = {
+    "append": (("s", [b"{}"]), {"mark": MARK}),
+    "newest": (("s",), {"count": 1, "before": ID}),
+    "length": (("s",), {}),
+    "memory": (("s",), {}),
+    "acknowledge": (("s", "g", [ID]), {}),
+    "pending": (("s", "g"), {}),
+    "groups": (("s",), {}),
+    "lag": (("s", "g"), {}),
+    "retire": (("s", [BadEntry(ID, "not JSON")]), {"quarantine": "q", "moment": 1.0}),
+    "trim": (("s",), {"keep_from": ID, "approximate": True}),
+    "ping": ((), {}),
+    "capabilities": ((), {}),
+}
+UNREPEATABLE: dict[str, Call] = {
+    "create_group": (("s", "g"), {"start": "0"}),
+    "read_group": (("s", "g", "c"), {"count": 1, "after": "0", "block_ms": 5}),
+    "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
+}
+VERBS = REPEATABLE | UNREPEATABLE
+ANSWERLESS = ("create_group", "ping")
+FINAL = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and kind not in (Unavailable, Indeterminate, OutOfMemory)
+]
+
+
+class Spy:
+    """Takes the place of one verb: raises what it is given, one by one, then answers."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.calls: list[Call] = []
+        self.answer: object = object()
+        self._failures = list(failures)
+
+    async def __call__(self, *arguments: Any, **named: Any) -> object:
+        self.calls.append((arguments, named))
+        if self._failures:
+            raise self._failures.pop(0)
+        return self.answer
+
+
+def replace(store: FakeStore, verb: str, *failures: Exception) -> Spy:
+    spy = Spy(*failures)
+    spy.answer = None if verb in ANSWERLESS else spy.answer
+    setattr(store, verb, spy)
+    return spy
+
+
+def asked(store: StreamStore, verb: str) -> Awaitable[object]:
+    arguments, named = VERBS[verb]
+    ask: Callable[..., Awaitable[object]] = getattr(store, verb)
+    return ask(*arguments, **named)
+
+
+@pytest.fixture
+def retries() -> list[None]:
+    """Return a list that grows by one with each batch that is sent again."""
+    return []
+
+
+@pytest.fixture
+def patient(store: FakeStore, retries: list[None], monkeypatch: pytest.MonkeyPatch) -> RetryingStore:
+    """Return a store that tries again without delay."""
+    monkeypatch.setattr(retrying, "delays", lambda: [0.0] * (ATTEMPTS - 1))
+    return RetryingStore(store, on_append_retry=lambda: retries.append(None))
+
+
+def test_every_verb_of_the_ports_is_in_the_tables_above() -> None:
+    assert StreamStore.__abstractmethods__ - {"event_loops", "aclose"} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_call_goes_through_as_it_is(store: FakeStore, patient: RetryingStore, verb: str) -> None:
+    spy = replace(store, verb)
+
+    assert await asked(patient, verb) is spy.answer
+    assert spy.calls == [VERBS[verb]]
+
+
+@pytest.mark.parametrize("error", [Unavailable, OutOfMemory])
+@pytest.mark.parametrize("verb", VERBS)
+async def test_what_certainly_did_not_run_is_sent_again_as_it_was(
+    store: FakeStore, patient: RetryingStore, verb: str, error: type[errors.StreamsError]
+) -> None:
+    spy = replace(store, verb, error("not run"), error("not run"))
+
+    assert await asked(patient, verb) is spy.answer
+    assert spy.calls == [VERBS[verb]] * 3
+
+
+@pytest.mark.parametrize("verb", REPEATABLE)
+async def test_what_may_have_run_is_sent_again_if_that_changes_nothing(
+    store: FakeStore, patient: RetryingStore, verb: str
+) -> None:
+    spy = replace(store, verb, Indeterminate("no reply"))
+
+    assert await asked(patient, verb) is spy.answer
+    assert len(spy.calls) == 2
+
+
+@pytest.mark.parametrize("verb", UNREPEATABLE)
+async def test_what_may_have_run_is_not_sent_again_if_it_hands_something_over(
+    store: FakeStore, patient: RetryingStore, verb: str
+) -> None:
+    spy = replace(store, verb, Unavailable("not run"), Indeterminate("no reply"))
+
+    with pytest.raises(Indeterminate):
+        await asked(patient, verb)
+
+    assert len(spy.calls) == 2
+
+
+@pytest.mark.parametrize("error", [*FINAL, RuntimeError], ids=lambda error: error.__name__)
+@pytest.mark.parametrize("verb", VERBS)
+async def test_no_other_error_is_worth_another_attempt(
+    store: FakeStore, patient: RetryingStore, verb: str, error: type[Exception]
+) -> None:
+    spy = replace(store, verb, error("final"))
+
+    with pytest.raises(error):
+        await asked(patient, verb)
+
+    assert len(spy.calls) == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable, OutOfMemory, Indeterminate])
+@pytest.mark.parametrize("verb", REPEATABLE)
+async def test_attempts_are_bounded_and_the_last_error_is_raised(
+    store: FakeStore, patient: RetryingStore, verb: str, error: type[errors.StreamsError]
+) -> None:
+    failures = [error(f"attempt {n}") for n in range(100)]
+    spy = replace(store, verb, *failures)
+
+    with pytest.raises(error) as caught:
+        await asked(patient, verb)
+
+    assert caught.value is failures[ATTEMPTS - 1]
+    assert len(spy.calls) == ATTEMPTS
+
+
+async def test_batches_that_are_sent_again_are_counted(
+    store: FakeStore, patient: RetryingStore, retries: list[None]
+) -> None:
+    replace(store, "append", Unavailable("not run"), Indeterminate("no reply"))
+    await asked(patient, "append")
+
+    assert len(retries) == 2
+
+
+@pytest.mark.parametrize("verb", VERBS.keys() - {"append"})
+async def test_nothing_else_is_counted(
+    store: FakeStore, patient: RetryingStore, retries: list[None], verb: str
+) -> None:
+    replace(store, verb, Unavailable("not run"))
+    await asked(patient, verb)
+
+    assert retries == []
+
+
+async def test_a_store_is_closed_once(store: FakeStore, patient: RetryingStore) -> None:
+    spy = replace(store, "aclose")
+    await patient.aclose()
+
+    assert len(spy.calls) == 1
+
+
+def test_it_runs_where_the_store_runs(store: FakeStore, patient: RetryingStore) -> None:
+    assert patient.event_loops == store.event_loops
+
+
+# -- delays
+
+
+def test_delays_grow_and_end() -> None:
+    for _ in range(100):
+        delays = list(retrying.delays())
+        assert len(delays) == ATTEMPTS - 1
+        assert delays == sorted(delays)
+        assert 1.5 < sum(delays) < 4
+
+
+def test_delays_differ_so_that_many_clients_do_not_come_at_once() -> None:
+    assert len({tuple(retrying.delays()) for _ in range(10)}) > 1
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["trio"])
+async def test_it_waits_between_attempts(store: FakeStore) -> None:
+    replace(store, "ping", *[Unavailable("not run")] * (ATTEMPTS - 1))
+    began = anyio.current_time()
+    await RetryingStore(store, on_append_retry=lambda: None).ping()
+
+    assert 1.5 < anyio.current_time() - began < 4
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["trio"])
+async def test_a_caller_that_is_cancelled_is_not_kept_waiting(store: FakeStore) -> None:
+    spy = replace(store, "ping", *[Unavailable("not run")] * 100)
+    with anyio.move_on_after(0.001):
+        await RetryingStore(store, on_append_retry=lambda: None).ping()
+
+    assert len(spy.calls) == 1
