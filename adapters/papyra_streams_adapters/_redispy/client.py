@@ -1,0 +1,118 @@
+"""Commands through the connections of redis-py or valkey-py.
+
+The clients' own ``execute_command`` is passed by: whether a call failed while connecting or after sending decides
+between `Unavailable` and `Indeterminate`, and up there both raise the same exceptions. It would also have to be
+stripped of retries, reply callbacks and a timer (on Python 3.11 a task) per write.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.errors import Indeterminate, StreamsError
+from papyra_streams.ports import Timeouts
+from papyra_streams_adapters._resp.client import Argument, Command, Reply, RespClient
+from papyra_streams_adapters._resp.errors import lost
+
+from .connections import Connections
+from .library import Connection, Library
+
+_COMMANDS_AT_ONCE = 32
+_BLOCKED_AT_ONCE = 512
+
+
+class FamilyClient(RespClient):
+    """Runs each command on a connection of its own for as long as it takes."""
+
+    def __init__(self, library: Library, endpoint: Endpoint, timeouts: Timeouts) -> None:
+        self._errors = library.errors
+        self._endpoint = endpoint
+        self._patience = timeouts.command
+        self._closed = False
+        self._commands = Connections(library, endpoint, timeouts, limit=_COMMANDS_AT_ONCE)
+        # Blocked reads would otherwise keep every other command waiting.
+        self._blocked = Connections(library, endpoint, timeouts, limit=_BLOCKED_AT_ONCE)
+
+    async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:  # noqa: ARG002 -- one node has all keys
+        """Run one command on a connection that other commands share in turn."""
+        return await self._run(self._commands, command, self._patience)
+
+    async def call_blocking(
+        self,
+        *command: Argument,
+        keys: Sequence[int] = (1,),  # noqa: ARG002 -- one node has all keys
+        timeout: float,
+    ) -> Reply:
+        """Run one command and wait for its reply for as long as the server may hold it, and a command's time more."""
+        return await self._run(self._blocked, command, timeout + self._patience)
+
+    async def batch(self, commands: Sequence[Command]) -> list[Reply | StreamsError]:
+        """Write all commands, then read all replies; one that is lost is `Indeterminate` in its place."""
+        if not commands:
+            return []
+        connection = await self._commands.acquire()
+        try:
+            return await self._batch(connection, commands)
+        finally:
+            self._commands.release(connection)
+
+    async def aclose(self) -> None:
+        """Close every connection; what is called from now on raises `Closed`."""
+        self._closed = True
+        await asyncio.gather(self._commands.aclose(), self._blocked.aclose())
+
+    async def _run(self, connections: Connections, command: Command, patience: float) -> Reply:
+        connection = await connections.acquire()
+        try:
+            async with asyncio.timeout(patience):
+                await connection.send_packed_command(connection.pack_command(*command))
+                return await connection.read_response()
+        except Exception as error:
+            failure = self._failure(error)
+            if failure is None:
+                raise
+            raise failure from error
+        finally:
+            connections.release(connection)
+
+    async def _batch(self, connection: Connection, commands: Sequence[Command]) -> list[Reply | StreamsError]:
+        replies: list[Reply | StreamsError] = []
+        try:
+            await self._exchange(connection, commands, replies)
+        except BaseException as error:
+            # Replies may still be on their way, and the connection's next user must not take them for its own.
+            await connection.disconnect(nowait=True)
+            failure = self._failure(error) if isinstance(error, Exception) else None
+            if failure is None:
+                raise
+            if not replies:
+                raise failure from error
+            failure.__cause__ = error
+            replies += [failure] * (len(commands) - len(replies))
+        return replies
+
+    async def _exchange(
+        self, connection: Connection, commands: Sequence[Command], replies: list[Reply | StreamsError]
+    ) -> None:
+        now = asyncio.get_running_loop().time
+        async with asyncio.timeout(self._patience) as deadline:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                deadline.reschedule(now() + self._patience)
+                replies.append(await self._reply(connection))
+
+    async def _reply(self, connection: Connection) -> Reply | StreamsError:
+        try:
+            return await connection.read_response(disconnect_on_error=False)
+        except self._errors.answers as error:
+            answer = self._errors.answer(error)
+            if answer is None:
+                raise
+            answer.__cause__ = error
+            return answer
+
+    def _failure(self, error: Exception) -> StreamsError | None:
+        failure = self._errors.exchanging(error, self._endpoint)
+        if self._closed and isinstance(failure, Indeterminate):
+            return lost(self._endpoint, "the driver was closed during the call")
+        return failure

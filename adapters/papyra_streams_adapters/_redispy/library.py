@@ -1,0 +1,75 @@
+"""The two client libraries, as far as they differ."""
+
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.ports import Timeouts
+from papyra_streams_adapters._resp.client import Argument, Command, Reply
+
+from .errors import ErrorTable
+
+# redis-py's own defaults; valkey-py has none, and leaves the system's two hours. Not every system has all three.
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+class Connection(Protocol):
+    """What is used of a client's connection."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, nowait: bool = False) -> None: ...  # noqa: FBT001, FBT002 -- the client's signature
+
+    def pack_command(self, *args: Argument) -> Sequence[bytes]: ...
+
+    def pack_commands(self, commands: Iterable[Command]) -> Sequence[bytes]: ...
+
+    async def send_packed_command(self, command: Sequence[bytes]) -> None: ...
+
+    async def read_response(self, *, disconnect_on_error: bool = True) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """What differs between the two clients.
+
+    ``options`` are arguments of every connection; ``has_input`` tells whether one has something to read, or was closed.
+    """
+
+    tcp: Callable[..., Connection]
+    tls: Callable[..., Connection]
+    unix: Callable[..., Connection]
+    options: Mapping[str, object]
+    has_input: Callable[[Any], Awaitable[bool]]
+    errors: ErrorTable
+
+    def connection(self, endpoint: Endpoint, timeouts: Timeouts) -> Connection:
+        """Return a connection that is yet to be opened."""
+        options = {
+            "db": endpoint.database,
+            "username": endpoint.username,
+            "password": endpoint.password,
+            "protocol": 2,
+            "socket_connect_timeout": timeouts.connect,
+            # One timer of ours spans each exchange; theirs would cut off a blocked read.
+            "socket_timeout": None,
+            "health_check_interval": 0,
+            **self.options,
+        }
+        if endpoint.path:
+            return self.unix(path=endpoint.path, **options)
+        options |= {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "socket_keepalive": True,
+            "socket_keepalive_options": {getattr(socket, k): v for k, v in _KEEPALIVE.items() if hasattr(socket, k)},
+        }
+        if not endpoint.tls:
+            return self.tcp(**options)
+        # valkey-py does not compare the host name with the certificate's unless it is told to.
+        return self.tls(ssl_cert_reqs="required", ssl_check_hostname=True, **options)

@@ -1,0 +1,54 @@
+"""What a client library must supply: five things, in bytes. All else is built once, above it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from papyra_streams.errors import StreamsError
+
+Argument = bytes | str | int
+"""One word of a command. Text goes out as UTF-8, an integer in decimal."""
+
+Reply = bytes | int | float | bool | None | Sequence["Reply"] | Mapping["Reply", "Reply"]
+"""A raw reply: RESP2's flat lists or RESP3's maps, text always as bytes. A status such as OK is ``b"OK"``."""
+
+Command = tuple[Argument, ...]
+
+
+class RespClient(ABC):
+    """Runs commands on one server through one client library, without interpreting them.
+
+    Constructing does no I/O; the first command connects. Every method may be called from any task. The client
+    repeats nothing by itself: a command is sent at most once per call. Only errors of `papyra_streams.errors` leave
+    it: `Unavailable` if the command certainly did not run, `Indeterminate` if it was sent and no whole reply came.
+    """
+
+    event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio"})
+    """The event loops it runs on, by sniffio's names."""
+
+    @abstractmethod
+    async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:
+        """Run one command and return its reply.
+
+        A caller that is cancelled loses the reply, and disturbs nobody else's.
+
+        :param keys: the positions in ``command`` that hold keys, for routing in a cluster
+        """
+
+    @abstractmethod
+    async def batch(self, commands: Sequence[Command]) -> list[Reply | StreamsError]:
+        """Run commands in one round trip, in order, not atomically; an error stands in its command's place.
+
+        :raises StreamsError: only where nothing is known of any of them
+        """
+
+    @abstractmethod
+    async def call_blocking(self, *command: Argument, keys: Sequence[int] = (1,), timeout: float) -> Reply:
+        """Run a command that the server may hold back for up to ``timeout`` seconds, without delaying others.
+
+        It must not be cancelled once begun (what was delivered would be stranded); the caller sees to that.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close every connection; from any task, once or more often. Calls in flight end with an error."""

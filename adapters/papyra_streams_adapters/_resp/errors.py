@@ -1,0 +1,117 @@
+"""From what a server or a connection said to the error a caller can act on. Each client's own table leads here."""
+
+import re
+from collections.abc import Iterator
+
+from papyra_streams.errors import (
+    AuthenticationFailed,
+    Closed,
+    GroupExists,
+    GroupMissing,
+    Indeterminate,
+    OutOfMemory,
+    PermissionDenied,
+    Rejected,
+    ScriptMissing,
+    StreamsError,
+    Unavailable,
+    UnsupportedOperation,
+    WrongType,
+)
+
+_CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
+
+# Redis 6.2 puts this before what went wrong inside a script.
+_WITHIN_A_SCRIPT = re.compile(r"Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?")
+
+# A server that does not know AUTH or HELLO repeats its arguments, and with them the password, in the answer. It cuts
+# them at 128 characters, so that looking for the whole password may not find it.
+_REPEATED_ARGUMENTS = ", with args"
+
+_BY_CODE: dict[str, type[StreamsError]] = {
+    "NOAUTH": AuthenticationFailed,
+    "WRONGPASS": AuthenticationFailed,
+    "NOPERM": PermissionDenied,
+    "OOM": OutOfMemory,
+    "NOGROUP": GroupMissing,
+    "BUSYGROUP": GroupExists,
+    "WRONGTYPE": WrongType,
+    "NOSCRIPT": ScriptMissing,
+    "LOADING": Unavailable,
+    "BUSY": Unavailable,
+    "MASTERDOWN": Unavailable,
+    "CLUSTERDOWN": Unavailable,
+    "TRYAGAIN": Unavailable,
+    "NOREPLICAS": Unavailable,
+    "MISCONF": Unavailable,
+    "READONLY": Unavailable,
+    "MOVED": Unavailable,
+    "ASK": Unavailable,
+}
+
+# The server gives these no code of their own, only ERR. "syntax error" is how an option it does not know is refused.
+_BY_BEGINNING: tuple[tuple[str, type[StreamsError]], ...] = (
+    ("unknown command", UnsupportedOperation),
+    ("unknown subcommand", UnsupportedOperation),
+    ("max number of clients", Unavailable),
+    ("no such key", GroupMissing),
+    ("the xgroup subcommand requires the key to exist", GroupMissing),
+    ("acl failure in script", PermissionDenied),
+    ("the user executing the script can't run this command", PermissionDenied),
+    ("invalid password", AuthenticationFailed),
+    ("auth <password> called without any password configured", AuthenticationFailed),
+)
+
+
+def server_error(text: str, code: str = "") -> StreamsError:
+    """Translate an error reply; ``code`` is its first word, where the client has taken it off ``text``."""
+    # Some clients take off ERR without telling, so that "ACL failure" would look like a code.
+    bare = text.removeprefix("ERR ")
+    if within := _WITHIN_A_SCRIPT.match(bare):
+        return server_error(bare[within.end() :])
+    lowered = bare.lower()
+    for beginning, kind in _BY_BEGINNING if code in ("", "ERR") else ():
+        if lowered.startswith(beginning):
+            return kind(_sentence(f"The server answered: {bare}"), code="ERR")
+    if not code:
+        match = _CODE.match(text)
+        code, text = (match[1], text[match.end() :]) if match else ("ERR", text)
+    return _BY_CODE.get(code, Rejected)(_sentence(f"The server answered {code}: {text}"), code=code)
+
+
+def unreachable(endpoint: object, reason: str) -> Unavailable:
+    """Say that no connection could be had, so that nothing was sent."""
+    return Unavailable(_sentence(f"{endpoint} cannot be reached: {reason}") + " Check `url`, and that the server runs.")
+
+
+def lost(endpoint: object, reason: str) -> Indeterminate:
+    """Say that the connection ended, or no reply came in time, after the command was sent."""
+    return Indeterminate(_sentence(f"{endpoint} gave no whole reply: {reason}") + " The command may have run.")
+
+
+def closed() -> Closed:
+    """Say that the driver was closed before the call."""
+    return Closed("The driver is closed.")
+
+
+def without_arguments(text: str) -> str:
+    """Cut off what a server repeats of the command it does not know."""
+    return text.partition(_REPEATED_ARGUMENTS)[0]
+
+
+def repeats(error: BaseException, secret: str | None = None) -> bool:
+    """Tell whether an exception, or one it came from, shows ``secret`` or what was sent, which may hold it."""
+    secrets = (_REPEATED_ARGUMENTS, secret) if secret else (_REPEATED_ARGUMENTS,)
+    return any(hidden in text for text in _texts(error) for hidden in secrets)
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    yield str(error)
+    within = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *within):
+        if other is not None:
+            yield from _texts(other)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,106 @@
+"""From raw replies to the ports' values. RESP2 gives maps as flat lists, RESP3 as maps; both are read here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.errors import Rejected
+from papyra_streams.ports import GroupState, Obstacle, PendingState, TrimOutcome
+
+from .client import Reply
+
+
+def number(reply: Reply) -> int:
+    """Read an integer; XPENDING gives some of them as text."""
+    if isinstance(reply, int):
+        return reply
+    return int(_bytes(reply))
+
+
+def text(reply: Reply) -> str:
+    """Read a string. A name that is not UTF-8 is shown, not refused: anybody may have created the group."""
+    return _bytes(reply).decode(errors="backslashreplace")
+
+
+def items(reply: Reply) -> Sequence[Reply]:
+    """Read a list; nil is an empty one."""
+    if reply is None:
+        return ()
+    if isinstance(reply, list | tuple):
+        return reply
+    raise _unexpected(reply)
+
+
+def pairs(reply: Reply) -> Iterable[tuple[Reply, Reply]]:
+    """Read a map, or a list that alternates names and values; nil is an empty one."""
+    if isinstance(reply, Mapping):
+        return reply.items()
+    flat = items(reply)
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def entry_id(reply: Reply) -> EntryId:
+    """Read an entry id."""
+    return EntryId.parse(text(reply))
+
+
+def entry(reply: Reply) -> Entry:
+    """Read an entry. One that a group lists but the stream lacks has nil for its fields."""
+    identifier, fields = items(reply)
+    if fields is None:
+        return Entry(entry_id(identifier), None)
+    return Entry(entry_id(identifier), {_bytes(name): _bytes(value) for name, value in pairs(fields)})
+
+
+def entries(reply: Reply) -> list[Entry]:
+    """Read a list of entries, without the nils Redis 6.2's XCLAIM puts where an entry was deleted."""
+    return [entry(item) for item in items(reply) if item is not None]
+
+
+def entries_of_one_stream(reply: Reply) -> list[Entry]:
+    """Read what XREADGROUP says of the one stream it was asked for."""
+    streams = list(reply.items()) if isinstance(reply, Mapping) else [items(stream) for stream in items(reply)]
+    return [found for stream in streams for found in entries(stream[1])]
+
+
+def pending_state(reply: Reply) -> PendingState:
+    """Read XPENDING's summary."""
+    count, oldest, newest, consumers = items(reply)
+    rows = [items(row) for row in items(consumers)]
+    return PendingState(
+        count=number(count),
+        oldest=None if oldest is None else entry_id(oldest),
+        newest=None if newest is None else entry_id(newest),
+        consumers={text(name): number(pending) for name, pending in rows},
+    )
+
+
+def group_rows(reply: Reply) -> list[dict[str, Reply]]:
+    """Read XINFO GROUPS; which of the properties there are depends on the server."""
+    return [{text(name): value for name, value in pairs(group)} for group in items(reply)]
+
+
+def group_state(row: Mapping[str, Reply]) -> GroupState:
+    """Read the properties of one group that every server gives."""
+    return GroupState(
+        name=text(row["name"]),
+        consumers=number(row["consumers"]),
+        pending=number(row["pending"]),
+        last_delivered=entry_id(row["last-delivered-id"]),
+    )
+
+
+def trim_step(stream: str, reply: Reply) -> tuple[TrimOutcome, bool]:
+    """Read what trim.lua answers, and whether it is to be run again."""
+    removed, unfinished, *rest = items(reply)
+    obstacle = Obstacle(stream=stream, group=text(rest[0]), needs=entry_id(rest[1])) if rest else None
+    return TrimOutcome(removed=number(removed), obstacle=obstacle), number(unfinished) == 1
+
+
+def _bytes(reply: Reply) -> bytes:
+    if isinstance(reply, bytes):
+        return reply
+    raise _unexpected(reply)
+
+
+def _unexpected(reply: Reply) -> Rejected:
+    return Rejected(f"The server gave a reply of an unexpected shape ({type(reply).__name__}); is it Redis or Valkey?")

@@ -1,0 +1,180 @@
+"""Every port of the core, for any client that speaks RESP."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.errors import (
+    GroupMissing,
+    PermissionDenied,
+    UnsupportedOperation,
+)
+from papyra_streams.ports import (
+    BadEntry,
+    Capabilities,
+    GroupState,
+    PendingState,
+    ProducerMark,
+    StreamStore,
+    TrimOutcome,
+)
+
+from . import replies
+from .client import Argument, RespClient
+from .group_reads import GroupReads
+from .scripts import Script
+
+# The longest the server is asked to hold a read back. A read outlives its cancelled caller by at most this long, and a
+# dead connection is noticed after it, however long the caller is willing to wait.
+_LONGEST_BLOCK_MS = 1000
+
+_FIRST_ID = EntryId(0, 0)
+
+
+class RespStore(StreamStore):
+    """Streams on one Redis or Valkey server."""
+
+    def __init__(self, client: RespClient) -> None:
+        self._client = client
+        self._reads = GroupReads()
+        self._capabilities: Capabilities | None = None
+
+    @property
+    def event_loops(self) -> frozenset[str]:
+        return self._client.event_loops
+
+    # -- append
+
+    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
+        arguments: list[Argument] = [mark.sequence, mark.lifetime, *payloads]
+        return replies.number(await Script.named("append").run(self._client, (stream, mark.key), arguments))
+
+    # -- read
+
+    async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
+        if before == _FIRST_ID:
+            # The servers refuse an exclusive range that begins here.
+            return []
+        end = f"({before}" if before else "+"
+        return replies.entries(await self._client.call("XREVRANGE", stream, end, "-", "COUNT", count))
+
+    async def length(self, stream: str) -> int:
+        return replies.number(await self._client.call("XLEN", stream))
+
+    async def memory(self, stream: str) -> int | None:
+        try:
+            reply = await self._client.call("MEMORY", "USAGE", stream, keys=(2,))
+        except (UnsupportedOperation, PermissionDenied):
+            return None
+        return 0 if reply is None else replies.number(reply)
+
+    # -- groups
+
+    async def create_group(self, stream: str, group: str, *, start: str) -> None:
+        await self._client.call("XGROUP", "CREATE", stream, group, start, "MKSTREAM", keys=(2,))
+
+    async def read_group(
+        self, stream: str, group: str, consumer: str, *, count: int, after: str = ">", block_ms: int | None = None
+    ) -> list[Entry]:
+        who = (stream, group, consumer)
+        command = ("XREADGROUP", "GROUP", group, consumer, "COUNT", count)
+        tail = ("STREAMS", stream, after)
+        if after != ">":
+            # Pending entries stay where they are, and nobody waits for them.
+            return await self._read_now((*command, *tail))
+        if not block_ms:
+            return await self._reads.read(who, count, lambda: self._read_now((*command, *tail)))
+        deadline = anyio.current_time() + block_ms / 1000
+        while True:
+            remaining = round((deadline - anyio.current_time()) * 1000)
+            block = max(1, min(remaining, _LONGEST_BLOCK_MS))
+            held = (*command, "BLOCK", block, *tail)
+            found = await self._reads.read(who, count, lambda held=held, block=block: self._read_held(held, block))  # type: ignore[misc]
+            if found or anyio.current_time() >= deadline:
+                return found
+
+    async def _read_now(self, command: tuple[Argument, ...]) -> list[Entry]:
+        return replies.entries_of_one_stream(await self._client.call(*command, keys=(len(command) - 2,)))
+
+    async def _read_held(self, command: tuple[Argument, ...], block_ms: int) -> list[Entry]:
+        reply = await self._client.call_blocking(*command, keys=(len(command) - 2,), timeout=block_ms / 1000)
+        return replies.entries_of_one_stream(reply)
+
+    async def acknowledge(self, stream: str, group: str, ids: Sequence[EntryId]) -> int:
+        return replies.number(await self._client.call("XACK", stream, group, *map(str, ids))) if ids else 0
+
+    async def claim(
+        self, stream: str, group: str, consumer: str, *, min_idle_ms: int, ids: Sequence[EntryId]
+    ) -> list[Entry]:
+        if not ids:
+            return []
+        reply = await self._client.call("XCLAIM", stream, group, consumer, min_idle_ms, *map(str, ids))
+        claimed = replies.entries(reply)
+        if len(claimed) < len(replies.items(reply)):
+            await self._forget_deleted(stream, group, set(ids) - {entry.id for entry in claimed})
+        return claimed
+
+    async def _forget_deleted(self, stream: str, group: str, ids: set[EntryId]) -> None:
+        # Redis 6.2 claims an entry that was deleted from the stream, and leaves it pending for ever.
+        candidates = sorted(ids)
+        found = await self._client.batch([("XRANGE", stream, str(one), str(one)) for one in candidates])
+        await self.acknowledge(
+            stream, group, [one for one, reply in zip(candidates, found, strict=True) if reply == []]
+        )
+
+    async def pending(self, stream: str, group: str) -> PendingState:
+        return replies.pending_state(await self._client.call("XPENDING", stream, group))
+
+    async def groups(self, stream: str) -> list[GroupState]:
+        try:
+            reply = await self._client.call("XINFO", "GROUPS", stream, keys=(2,))
+        except GroupMissing:
+            return []
+        return [replies.group_state(row) for row in replies.group_rows(reply)]
+
+    async def lag(self, stream: str, group: str) -> int | None:
+        if not (await self.capabilities()).lag:
+            raise UnsupportedOperation("This server does not count a group's lag; Redis 7.0 and every Valkey do.")
+        reply = await self._client.call("XINFO", "GROUPS", stream, keys=(2,))
+        for row in replies.group_rows(reply):
+            if replies.text(row["name"]) == group:
+                return None if row["lag"] is None else replies.number(row["lag"])
+        raise GroupMissing(f"The stream {stream} has no group {group!r}.")
+
+    # -- maintenance
+
+    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
+        keys = (stream, quarantine) if quarantine else (stream,)
+        arguments = [word for entry in bad for word in (str(entry.id), entry.reason)]
+        return replies.number(await Script.named("retire").run(self._client, keys, (repr(moment), *arguments)))
+
+    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
+        arguments = (str(keep_from), "~" if approximate else "=")
+        removed = 0
+        while True:
+            reply = await Script.named("trim").run(self._client, (stream,), arguments)
+            step, unfinished = replies.trim_step(stream, reply)
+            removed += step.removed
+            if not unfinished:
+                return replace(step, removed=removed)
+
+    # -- health
+
+    async def ping(self) -> None:
+        await self._client.call("PING", keys=())
+
+    async def capabilities(self) -> Capabilities:
+        if self._capabilities is None:
+            self._capabilities = Capabilities(lag=await self._counts_lag(), trio="trio" in self.event_loops)
+        return self._capabilities
+
+    async def _counts_lag(self) -> bool:
+        # A key of its own for each asker: two at once would find each other's group.
+        probe = f"papyra-streams:probe:{uuid4().hex}"
+        return replies.number(await Script.named("counts_lag").run(self._client, (probe,), ())) == 1
+
+    async def aclose(self) -> None:
+        await self._client.aclose()

@@ -1,0 +1,87 @@
+"""Tasks that belong to no caller, so that a caller's cancellation does not reach what they do."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import anyio
+import sniffio
+
+from .errors import closed
+
+ResultT = TypeVar("ResultT")
+
+# An event loop holds its tasks only weakly.
+_running: set["DetachedTask[Any]"] = set()
+
+
+def spawn(function: Callable[[], Awaitable[ResultT]], *, name: str = "detached") -> "DetachedTask[ResultT]":
+    """Run a function in a task that lives as long as it needs, at most as long as the event loop."""
+    task = DetachedTask(function)
+    task.start(name)
+    return task
+
+
+class DetachedTask(Generic[ResultT]):
+    """A function that runs by itself, and what came of it. Made by `spawn`, in a running event loop."""
+
+    def __init__(self, function: Callable[[], Awaitable[ResultT]]) -> None:
+        self._function = function
+        self._scope = anyio.CancelScope()
+        self._finished = anyio.Event()
+        self._result: ResultT
+        self._error: Exception | None = None
+        self._has_outcome = False
+
+    def start(self, name: str) -> None:
+        """Begin; `spawn` has done so."""
+        _running.add(self)
+        if sniffio.current_async_library() == "trio":
+            import trio
+
+            trio.lowlevel.spawn_system_task(self._run, name=name)
+            return
+        task = asyncio.get_running_loop().create_task(self._run(), name=name, context=contextvars.Context())
+        # A task that is cancelled before its first step never enters _run.
+        task.add_done_callback(lambda _: self._finish())
+
+    @property
+    def done(self) -> bool:
+        """Whether it has returned, failed, or was cancelled."""
+        return self._finished.is_set()
+
+    async def wait(self) -> None:
+        """Wait until it is done, whatever came of it."""
+        await self._finished.wait()
+
+    async def result(self) -> ResultT:
+        """Wait for it, and return what it returned or raise what it raised. Cancelling the waiter does not cancel it.
+
+        :raises Closed: if it was cancelled, by `cancel` or by the end of the event loop
+        """
+        await self.wait()
+        if not self._has_outcome:
+            raise closed()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def cancel(self) -> None:
+        """Ask it to end; `result` tells when it has."""
+        self._scope.cancel()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                self._result = await self._function()
+                self._has_outcome = True
+        except Exception as error:  # noqa: BLE001 - what gets out is logged on asyncio, and brings trio down
+            self._error = error
+            self._has_outcome = True
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        _running.discard(self)
+        self._finished.set()

@@ -1,0 +1,12 @@
+"""The driver for redis-py."""
+
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.ports import StreamStore, Timeouts
+from papyra_streams_adapters._resp.store import RespStore
+
+from ._client import RedisClient
+
+
+def driver(endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
+    """Return streams on the server at ``endpoint``, through redis-py."""
+    return RespStore(RedisClient(endpoint, timeouts))
