@@ -1,0 +1,145 @@
+"""One connection of coredis, from its opening to its end."""
+
+import logging
+import math
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+
+import anyio
+from anyio.abc import SocketAttribute, UNIXSocketStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from coredis.connection import (
+    BaseConnection,
+    TCPConnection,
+    TCPLocation,
+    UnixDomainSocketConnection,
+    UnixDomainSocketLocation,
+)
+
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.ports import Timeouts
+
+from .._resp.tasks import spawn
+
+# How long, in seconds, a connection may take to notice that it was shut down.
+_HANGING_UP = 1.0
+_is_ours: ContextVar[bool] = ContextVar("papyra_streams_coredis_line", default=False)
+
+
+def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext | None) -> BaseConnection:
+    """Make a connection that is not open yet."""
+    # coredis 6.9 waits without limit by default, and for the greeting as long as for any reply.
+    if endpoint.path:
+        return UnixDomainSocketConnection(
+            UnixDomainSocketLocation(endpoint.path),
+            connect_timeout=timeouts.connect,
+            stream_timeout=timeouts.command,
+            username=endpoint.username,
+            password=endpoint.password,
+            db=endpoint.database,
+        )
+    return TCPConnection(
+        TCPLocation(endpoint.host, endpoint.port),
+        connect_timeout=timeouts.connect,
+        stream_timeout=timeouts.command,
+        username=endpoint.username,
+        password=endpoint.password,
+        db=endpoint.database,
+        ssl_context=tls,
+    )
+
+
+class Line:
+    """A connection that is opened, kept and closed in one task of its own, as coredis demands.
+
+    Neither coredis 6.9's pool nor its client is used: the pool loses a slot for ever with each cancelled blocking read
+    and each failed connect, and must be left by the task that entered it.
+    """
+
+    def __init__(self, make: Callable[[], BaseConnection], *, patience: float) -> None:
+        self._make = make
+        self._scope = anyio.CancelScope(deadline=anyio.current_time() + patience)
+        self._settled = anyio.Event()
+        self._error: Exception | None = None
+        self.connection: BaseConnection | None = None
+        self._task = spawn(self._run, name="coredis line")
+
+    @property
+    def usable(self) -> bool:
+        """Whether commands can be sent on it now."""
+        return self.connection is not None and self.connection.usable
+
+    @property
+    def opening(self) -> bool:
+        """Whether it is not known yet if it can be opened."""
+        return not self._settled.is_set()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has come to its end."""
+        return self._task.done
+
+    async def opened(self) -> BaseConnection | Exception:
+        """Wait until the connection is open, and return it; or return what coredis raised."""
+        await self._settled.wait()
+        if self.connection is not None and self.connection.usable:
+            return self.connection
+        return self._error or ConnectionError("the connection was closed while it was being opened")
+
+    def close(self) -> None:
+        """Close the connection now; what still waits for a reply fails."""
+        stream = self.connection.stream if self.connection else None
+        if isinstance(stream, UNIXSocketStream):
+            # On asyncio, anyio 4.16 logs an InvalidStateError if a read is cancelled while bytes arrive; let it end.
+            with suppress(OSError):
+                stream.extra_attributes[SocketAttribute.raw_socket]().shutdown(socket.SHUT_RDWR)
+            self.close_later(_HANGING_UP)
+            return
+        if self.connection is not None:
+            # Without this coredis 6.9 calls it usable until the last of its tasks has ended.
+            self.connection.invalidate()
+        self.close_later(0)
+
+    def close_later(self, seconds: float) -> None:
+        """Close the connection after so many seconds."""
+        self._scope.deadline = min(self._scope.deadline, anyio.current_time() + seconds)
+
+    async def closed(self) -> None:
+        """Wait until the connection is closed."""
+        await self._task.wait()
+
+    def started(self, _: None = None) -> None:
+        """Take coredis's word that the connection is open."""
+        self._scope.deadline = math.inf
+        self._settled.set()
+
+    async def _run(self) -> None:
+        _is_ours.set(True)
+        connection = self.connection = self._make()
+        try:
+            with self._scope:
+                await connection.run(task_status=self)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the connection
+            self._error = error
+        finally:
+            _close_buffers(connection)
+            self._settled.set()
+
+
+def _close_buffers(connection: BaseConnection) -> None:
+    # coredis 6.9 leaves them open when it cannot connect, which shows as a ResourceWarning.
+    for value in vars(connection).values():
+        if isinstance(value, MemoryObjectSendStream | MemoryObjectReceiveStream):
+            value.close()
+
+
+def silence_failed_openings() -> None:
+    """Keep coredis 6.9 from logging, with its traceback, each failed opening of ours: the caller gets the error."""
+    logging.getLogger("coredis").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (_is_ours.get() and str(record.msg).startswith("Connection attempt failed"))
