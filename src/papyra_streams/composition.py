@@ -1,0 +1,109 @@
+"""Puts a backend together: the one place that knows every part, and the only one that knows the container."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from dependency_injector import containers, providers
+from papyra.persistence.backends.retention import RetentionPolicy
+
+from . import drivers
+from .application.clock import Clock
+from .application.compaction import Compaction
+from .application.consuming import Consuming
+from .application.history import History
+from .application.integrity import Integrity
+from .application.journal import Journal
+from .application.metrics import StreamsMetrics
+from .application.retrying import RetryingStore, Revive
+from .config import RedisStreamsConfig
+from .endpoint import Endpoint
+from .ports import StreamStore, Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All use cases over one open store, for one event loop."""
+
+    store: StreamStore
+    journal: Journal
+    history: History
+    consuming: Consuming
+    compaction: Compaction
+    integrity: Integrity
+
+
+def _driver(name: str, endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
+    return drivers.load(name)(endpoint, timeouts)
+
+
+def _retrying(store: StreamStore, metrics: StreamsMetrics, revive: Revive) -> RetryingStore:
+    def count() -> None:
+        metrics.write_retries += 1
+
+    return RetryingStore(store, on_append_retry=count, revive=revive)
+
+
+def _branches(*arguments: providers.Provider[Any]) -> dict[str, providers.Factory[StreamStore]]:
+    return {name: providers.Factory(_driver, name, *arguments) for name in drivers.names()}
+
+
+class _Container(containers.DeclarativeContainer):
+    """The graph of one event loop's services. Nothing in it connects, so that nothing has to be undone if it fails."""
+
+    config = providers.Dependency(instance_of=RedisStreamsConfig)
+    policy = providers.Dependency(instance_of=RetentionPolicy)
+    metrics = providers.Dependency(instance_of=StreamsMetrics)
+    clock: providers.Object[Clock] = providers.Object(time.time)
+    revive: providers.Dependency[Revive] = providers.Dependency()
+    endpoint = providers.Dependency(instance_of=Endpoint)
+
+    keys = providers.Callable(RedisStreamsConfig.keyspace, config)
+    timeouts = providers.Factory(
+        Timeouts, connect=config.provided.connect_timeout, command=config.provided.command_timeout
+    )
+    # The branches are inert: only the chosen driver's client library is imported.
+    driver: providers.Selector[StreamStore] = providers.Selector(
+        config.provided.driver,
+        **_branches(endpoint, timeouts),
+    )
+    # Not a Resource: dependency-injector awaits those with asyncio alone, and a backend also runs on trio.
+    store = providers.Singleton(_retrying, driver, metrics, revive)
+
+    compaction = providers.Singleton(Compaction, store, keys, policy, clock, approximate=config.provided.approx_trim)
+    services = providers.Factory(
+        Services,
+        store=store,
+        journal=providers.Singleton(Journal, store, keys, metrics, clock),
+        history=providers.Singleton(History, store, keys, policy, clock, max_read=config.provided.max_read),
+        consuming=providers.Singleton(Consuming, store, keys, metrics),
+        compaction=compaction,
+        integrity=providers.Singleton(
+            Integrity, store, keys, compaction, clock, sample_size=config.provided.scan_sample_size
+        ),
+    )
+
+
+def compose(
+    config: RedisStreamsConfig,
+    policy: RetentionPolicy,
+    metrics: StreamsMetrics,
+    endpoint: Endpoint,
+    *,
+    revive: Revive,
+    store: StreamStore | None = None,
+) -> Services:
+    """Build the services for one event loop, over the chosen driver or over a store that the user brings.
+
+    :param revive: tries to bring back a server that is away
+    """
+    container = _Container(
+        config=providers.Object(config),
+        policy=providers.Object(policy),
+        metrics=providers.Object(metrics),
+        revive=providers.Object(revive),
+        endpoint=providers.Object(endpoint),
+    )
+    if store is not None:
+        container.driver.override(providers.Object(store))
+    return container.services()

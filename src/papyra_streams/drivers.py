@@ -1,0 +1,95 @@
+"""The drivers there are: entry points of the group `papyra_streams.drivers`, loaded only when they are chosen."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from .endpoint import Endpoint
+from .errors import ConfigurationError, DriverNotInstalled, UnknownDriver
+from .ports import EmbeddedServers, StreamStore, Timeouts
+
+DriverFactory = Callable[[Endpoint, Timeouts], StreamStore]
+"""What an entry point names: builds a store without connecting."""
+
+_DRIVERS = "papyra_streams.drivers"
+_SERVERS = "papyra_streams.servers"
+_OURS = "papyra-streams"
+
+
+def names() -> list[str]:
+    """Return the name of every driver that some installed distribution offers, in order."""
+    return sorted({point.name for point in entry_points(group=_DRIVERS)})
+
+
+def load(name: str) -> DriverFactory:
+    """Import a driver.
+
+    :raises UnknownDriver: if nobody offers it
+    :raises DriverNotInstalled: if its client library is missing or too old
+    :raises ConfigurationError: if two distributions offer it
+    """
+    point = _only(name, entry_points(group=_DRIVERS, name=name))
+    return cast("DriverFactory", _import(point))
+
+
+def embedded_servers() -> EmbeddedServers:
+    """Import what starts the servers behind ``embedded://`` URLs.
+
+    :raises ConfigurationError: if no distribution offers it, or two do
+    """
+    points = entry_points(group=_SERVERS, name="embedded")
+    if not points:
+        raise ConfigurationError(
+            "Nothing that is installed starts the servers behind embedded:// URLs, so the installation is not whole:"
+            f" pip install --force-reinstall '{_OURS}[embedded]'."
+        )
+    point = _sole("The embedded server", points)
+    return cast("Callable[[], EmbeddedServers]", point.load())()
+
+
+def _only(name: str, points: Iterable[EntryPoint]) -> EntryPoint:
+    found = list(points)
+    if not found:
+        raise UnknownDriver(
+            f"There is no driver {name!r}; there are {', '.join(map(repr, names()))}."
+            " Choose one of these, or install the distribution that brings it;"
+            f" for all of ours: pip install '{_OURS}[all]'."
+        )
+    return _sole(f"The driver {name!r}", found)
+
+
+def _sole(what: str, points: Iterable[EntryPoint]) -> EntryPoint:
+    first, *others = points
+    if others:
+        owners = ", ".join(sorted(_distribution(point) for point in (first, *others)))
+        raise ConfigurationError(f"{what} is offered more than once, by {owners}; uninstall all but one.")
+    return first
+
+
+def _import(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except ImportError as error:
+        # Only the client library, whose name the driver bears, may lack a module or a name in one; anything else is a
+        # fault to be seen.
+        if (error.name or "").partition(".")[0] != point.name:
+            raise
+        raise DriverNotInstalled(
+            f"The driver {point.name!r} needs the package {point.name!r}, which is not installed, or too old:"
+            f" pip install --upgrade '{_distribution(point)}[{point.name}]'. Installed are {_usable() or 'no others'}."
+        ) from error
+
+
+def _usable() -> str:
+    usable = []
+    for point in entry_points(group=_DRIVERS):
+        try:
+            point.load()
+        except Exception:  # noqa: BLE001, S112 -- what is wrong with others is not what is being reported
+            continue
+        usable.append(repr(point.name))
+    return ", ".join(sorted(usable))
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else _OURS

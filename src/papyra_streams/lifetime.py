@@ -1,0 +1,153 @@
+"""When a backend opens and closes: on first use, once per event loop; and with `aclose()`, or with the event loop."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+
+import anyio
+import anyio.to_thread
+import sniffio
+from anyio.lowlevel import RunVar
+
+from . import drivers
+from .composition import Services
+from .endpoint import EmbeddedDirectory, Endpoint
+from .errors import Closed, StreamsError, UnsupportedOperation
+from .ports import ServerLease, StreamStore
+
+# How long closing may wait for records under way, and again for the connections: a server that is away must not keep a
+# process from ending.
+_CLOSE_TIMEOUT = 5.0
+
+
+class _Loop:
+    """What a backend has open in one event loop."""
+
+    def __init__(self) -> None:
+        self.opening = anyio.Lock()
+        self.callers_waiting = 0
+        self.services: Services | None = None
+        self.closing: AsyncGenerator[None, None] | None = None
+
+
+class Lifetime:
+    """Gives out the services for the running event loop, and closes them."""
+
+    def __init__(
+        self, target: Endpoint | EmbeddedDirectory, compose: Callable[[Endpoint], Services], *, closes_store: bool
+    ) -> None:
+        self._target = target
+        self._compose = compose
+        self._closes_store = closes_store
+        self._loops: RunVar[_Loop] = RunVar("papyra_streams")
+        self._lease: ServerLease | None = None
+        self.closed = False
+
+    async def services(self) -> Services:
+        """Return the running event loop's services, opening them on first use.
+
+        :raises Closed: after `aclose`
+        :raises UnsupportedOperation: if the driver does not run on this event loop
+        """
+        self._refuse_if_closed()
+        loop = self._loop()
+        if loop.services and not loop.callers_waiting:
+            return loop.services
+        # Whoever comes while others still wait for the opening waits behind them: records keep the order of the calls.
+        loop.callers_waiting += 1
+        try:
+            async with loop.opening:
+                return loop.services or await self._open(loop)
+        finally:
+            loop.callers_waiting -= 1
+
+    async def rejoin_server(self) -> None:
+        """Start an embedded server again that went away; its data are in its directory."""
+        if not isinstance(self._target, EmbeddedDirectory) or self._target.path is None or self._lease is None:
+            return
+        with suppress(StreamsError):
+            await self._join_server(self._target)
+
+    async def aclose(self) -> None:
+        """Store what is under way, then close what the running event loop has open; in bounded time.
+
+        A call that comes while another one closes waits for it; one that comes after a cancelled one goes on with it.
+        """
+        self.closed = True
+        loop = self._loop()
+        async with loop.opening:
+            try:
+                await _flush(loop)
+            finally:
+                try:
+                    await _close(loop)
+                finally:
+                    if self._lease:
+                        self._lease.release()
+
+    def _loop(self) -> _Loop:
+        loop = self._loops.get(None)
+        if loop is None:
+            loop = _Loop()
+            self._loops.set(loop)
+        return loop
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise Closed("The backend is closed; build a new one to go on.")
+
+    async def _open(self, loop: _Loop) -> Services:
+        services = self._compose(await self._endpoint())
+        _check_event_loop(services.store)
+        # It may have been closed while a server was being started.
+        self._refuse_if_closed()
+        if self._closes_store:
+            loop.closing = _hold(services.store)
+            await anext(loop.closing)
+        loop.services = services
+        return services
+
+    async def _endpoint(self) -> Endpoint:
+        if isinstance(self._target, Endpoint):
+            return self._target
+        lease = self._lease or await self._join_server(self._target)
+        return lease.endpoint
+
+    async def _join_server(self, directory: EmbeddedDirectory) -> ServerLease:
+        lease = await anyio.to_thread.run_sync(drivers.embedded_servers().acquire, directory)
+        former, self._lease = self._lease, lease
+        if former:
+            former.release()
+        return lease
+
+
+async def _flush(loop: _Loop) -> None:
+    if loop.services:
+        with anyio.move_on_after(_CLOSE_TIMEOUT):
+            await loop.services.journal.flush()
+
+
+async def _close(loop: _Loop) -> None:
+    if not loop.services:
+        return
+    with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+        if loop.closing:
+            await loop.closing.aclose()
+        # What could not be stored in time fails now, and is counted.
+        await loop.services.journal.flush()
+
+
+async def _hold(store: StreamStore) -> AsyncGenerator[None, None]:
+    """Close the store when this generator is closed, which asyncio and trio also do when their event loop ends."""
+    try:
+        yield
+    finally:
+        await store.aclose()
+
+
+def _check_event_loop(store: StreamStore) -> None:
+    running = sniffio.current_async_library()
+    if running not in store.event_loops:
+        raise UnsupportedOperation(
+            f"This driver runs on {', '.join(sorted(store.event_loops))}, not on {running};"
+            " choose driver='coredis', which runs on both."
+        )

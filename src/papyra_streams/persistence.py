@@ -1,0 +1,243 @@
+"""The backend Papyra is given."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from papyra.persistence.backends.retention import RetentionPolicy
+from papyra.persistence.base import PersistenceBackend
+from papyra.persistence.models import (
+    PersistedAudit,
+    PersistedDeadLetter,
+    PersistedEvent,
+    PersistenceRecoveryConfig,
+    PersistenceRecoveryReport,
+    PersistenceScanReport,
+)
+
+from . import drivers
+from .application.metrics import StreamsMetrics
+from .composition import compose
+from .config import RedisConsumerGroupConfig, RedisStreamsConfig
+from .domain import records
+from .domain.groups import PendingSummary, RedisStreamEntry
+from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind, StreamKind, kind_named
+from .domain.reports import StreamsCompactionReport
+from .domain.retention import check_policy
+from .endpoint import parse_url
+from .errors import InvalidValue, StreamsError, UnsupportedOperation
+from .lifetime import Lifetime
+from .ports import StreamStore
+
+logger = logging.getLogger("papyra_streams")
+
+
+class RedisStreamsPersistence(PersistenceBackend):
+    """Keeps an actor system's events, audits and dead letters in Redis or Valkey Streams.
+
+    A drop-in for Papyra's own Redis backend: the same keys, entries and methods. Building it does not connect; the
+    first call does. One object serves several event loops one after another; it closes with `aclose()` or the loop.
+
+    Methods raise errors of `papyra_streams.errors`; the ``record_*`` methods alone never raise on account of the
+    server, since Papyra runs them in the actor system's own task group: they try again, then count and log the loss.
+    """
+
+    def __init__(
+        self,
+        config: RedisStreamsConfig | None = None,
+        *,
+        retention_policy: RetentionPolicy | None = None,
+        store: StreamStore | None = None,
+    ) -> None:
+        """Check the settings and find the driver.
+
+        :param retention_policy: what reads show and compaction keeps; without one, everything
+        :param store: a driver of your own in place of ``config.driver``; it is not closed with the backend
+        :raises ConfigurationError: if a setting cannot be used, or the driver is unknown or not installed
+        """
+        super().__init__(retention_policy=retention_policy)
+        self.config = RedisStreamsConfig() if config is None else config
+        if not isinstance(self.config, RedisStreamsConfig):
+            raise InvalidValue(f"`config` must be a RedisStreamsConfig, not {type(config).__name__}.")
+        policy = retention_policy or RetentionPolicy()
+        check_policy(policy)
+        if store is None:
+            drivers.load(self.config.driver)
+        metrics = self._metrics = StreamsMetrics()
+        self._lifetime = Lifetime(
+            parse_url(self.config.url),
+            lambda endpoint: compose(
+                self.config, policy, metrics, endpoint, revive=self._lifetime.rejoin_server, store=store
+            ),
+            closes_store=store is None,
+        )
+
+    _metrics: StreamsMetrics
+
+    @property
+    def metrics(self) -> StreamsMetrics:
+        """What this backend has counted since it was built; Papyra's names and some more."""
+        return self._metrics
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._lifetime.closed
+
+    # -- writing
+
+    async def record_event(self, event: PersistedEvent | Mapping[str, Any] | Any) -> None:
+        """Store a lifecycle event; return when the server has it, or when it is counted in ``metrics.write_errors``."""
+        await self._record(EVENTS, event)
+
+    async def record_audit(self, report: PersistedAudit | Mapping[str, Any] | Any) -> None:
+        """Store an audit; otherwise like `record_event`."""
+        await self._record(AUDITS, report)
+
+    async def record_dead_letter(self, dead_letter: PersistedDeadLetter | Mapping[str, Any] | Any) -> None:
+        """Store a message that could not be delivered; otherwise like `record_event`."""
+        await self._record(DEAD_LETTERS, dead_letter)
+
+    async def _record(self, kind: Kind, record: object) -> None:
+        try:
+            services = await self._lifetime.services()
+        except UnsupportedOperation:
+            # The driver will never run on this event loop: better no actor system than one without its records.
+            raise
+        except StreamsError as error:
+            self._metrics.write_errors += 1
+            logger.error("A record for %s is lost: %s", self.config.keyspace().stream(kind), error)  # noqa: TRY400 -- no fault of ours to trace
+        else:
+            await services.journal.record(kind, record)
+
+    # -- reading
+
+    async def list_events(self, *, limit: int | None = None, since: float | None = None) -> tuple[PersistedEvent, ...]:
+        """Return the newest events that retention shows, oldest first.
+
+        :param limit: how many at most
+        :param since: only those recorded then or later: seconds since the epoch, or on the actor system's own clock
+        """
+        return tuple(
+            records.event(record, self.config.system_id) for record in await self._newest(EVENTS, limit, since)
+        )
+
+    async def list_audits(self, *, limit: int | None = None, since: float | None = None) -> tuple[PersistedAudit, ...]:
+        """Return the newest audits; otherwise like `list_events`."""
+        return tuple(
+            records.audit(record, self.config.system_id) for record in await self._newest(AUDITS, limit, since)
+        )
+
+    async def list_dead_letters(
+        self, *, limit: int | None = None, since: float | None = None
+    ) -> tuple[PersistedDeadLetter, ...]:
+        """Return the newest dead letters; otherwise like `list_events`."""
+        return tuple(
+            records.dead_letter(record, self.config.system_id)
+            for record in await self._newest(DEAD_LETTERS, limit, since)
+        )
+
+    async def _newest(self, kind: Kind, limit: int | None, since: float | None) -> list[records.Record]:
+        services = await self._lifetime.services()
+        return await services.history.newest(kind, limit=limit, since=since)
+
+    # -- consumer groups
+
+    async def ensure_consumer_group(self, *, kind: StreamKind, group: str, start_id: str = "0") -> None:
+        """Create a consumer group, and its stream, unless they are there; one that is there keeps its position.
+
+        :param start_id: ``"0"`` to begin with the oldest entry, ``"$"`` with new ones, or an id to begin after
+        """
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        await services.consuming.ensure_group(stream_kind, group, start_id)
+
+    async def consume(
+        self, *, kind: StreamKind, cfg: RedisConsumerGroupConfig, read_id: str = ">"
+    ) -> tuple[RedisStreamEntry, ...]:
+        """Give entries to a consumer; they stay pending until `ack`. Delivery is at least once.
+
+        An entry that cannot be read is acknowledged for the group, counted and logged, and stays in the stream. An
+        empty answer means that there was nothing to read within ``cfg.block_ms``.
+
+        :param read_id: ``">"`` for entries nobody was given; ``"0"`` or an id for this consumer's own pending ones
+        :raises GroupMissing: if the group is missing and ``cfg.ensure_group`` is false
+        """
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        return await services.consuming.consume(stream_kind, cfg, read_id)
+
+    async def ack(self, *, kind: StreamKind, group: str, ids: Sequence[str]) -> int:
+        """Acknowledge entries; return how many of them were pending."""
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        return await services.consuming.acknowledge(stream_kind, group, ids)
+
+    async def pending_summary(self, *, kind: StreamKind, group: str) -> PendingSummary:
+        """Summarise what a group has not acknowledged; a group that is missing has nothing pending."""
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        return await services.consuming.pending(stream_kind, group)
+
+    async def claim(
+        self, kind: StreamKind, *, group: str, consumer: str, min_idle_ms: int, entry_ids: Sequence[str]
+    ) -> list[RedisStreamEntry]:
+        """Give pending entries that nobody has touched for ``min_idle_ms`` to another consumer, and return them.
+
+        Ids that are not pending, or not idle for long enough, are left out; so are unreadable ones, as in `consume`.
+        """
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        return await services.consuming.claim(stream_kind, group, consumer, min_idle_ms, entry_ids)
+
+    # -- operations
+
+    async def scan(self) -> PersistenceScanReport:
+        """Report the bad entries among the newest ``config.scan_sample_size`` of each stream; write nothing.
+
+        An entry is bad exactly if the ``list_*`` methods and consumers would skip it.
+        """
+        services = await self._lifetime.services()
+        with self._counting("scans", "scan_errors"):
+            report = await services.integrity.scan()
+        self._metrics.anomalies_detected += len(report.anomalies)
+        return report
+
+    async def recover(self, config: PersistenceRecoveryConfig | None = None) -> PersistenceRecoveryReport:
+        """Scan and, as ``config.mode`` says, delete bad entries or move them to the quarantine; then compact.
+
+        Each is taken off every group's pending list in the same step. Streams are never deleted, writers never
+        blocked. In the report, "files" are the keys of streams.
+        """
+        chosen = PersistenceRecoveryConfig() if config is None else config
+        if not isinstance(chosen, PersistenceRecoveryConfig):
+            raise InvalidValue(f"`config` must be a PersistenceRecoveryConfig, not {config!r}.")
+        services = await self._lifetime.services()
+        with self._counting("recoveries", "recovery_errors"):
+            report = await services.integrity.recover(chosen)
+        self._metrics.scans += 1
+        self._metrics.anomalies_detected += len(report.scan.anomalies)
+        return report
+
+    async def compact(self) -> StreamsCompactionReport:
+        """Remove from the server what retention no longer shows, except what a consumer group still needs."""
+        services = await self._lifetime.services()
+        with self._counting("compactions", "compaction_errors"):
+            return await services.compaction.run()
+
+    @contextmanager
+    def _counting(self, begun: str, failed: str) -> Iterator[None]:
+        setattr(self._metrics, begun, getattr(self._metrics, begun) + 1)
+        try:
+            yield
+        except Exception:
+            setattr(self._metrics, failed, getattr(self._metrics, failed) + 1)
+            raise
+
+    async def aclose(self) -> None:
+        """Store what is under way and close; from any task, once or more often, within a few seconds.
+
+        A record that comes later is counted in ``metrics.write_errors`` and logged; everything else raises `Closed`.
+        """
+        await self._lifetime.aclose()

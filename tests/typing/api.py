@@ -1,0 +1,97 @@
+"""The public API as a user writes it. Nothing here is run: mypy checks that the types are what they should be."""
+
+from typing import assert_type
+
+from papyra.persistence.backends.retention import RetentionPolicy
+from papyra.persistence.base import PersistenceBackend
+from papyra.persistence.models import (
+    PersistedAudit,
+    PersistedDeadLetter,
+    PersistedEvent,
+    PersistenceRecoveryConfig,
+    PersistenceRecoveryMode,
+    PersistenceRecoveryReport,
+    PersistenceScanReport,
+)
+
+from papyra_streams import (
+    HeldBack,
+    PendingSummary,
+    RedisConsumerGroupConfig,
+    RedisStreamEntry,
+    RedisStreamsConfig,
+    RedisStreamsPersistence,
+    StreamAnomaly,
+    StreamKind,
+    StreamsCompactionReport,
+    StreamsError,
+    StreamsMetrics,
+)
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.ports import StreamStore, Timeouts
+
+
+def build() -> PersistenceBackend:
+    """Build a backend, which Papyra takes as one of its own."""
+    return RedisStreamsPersistence(
+        RedisStreamsConfig("redis://localhost", "papyra", "orders", driver="valkey", connect_timeout=1),
+        retention_policy=RetentionPolicy(max_records=10),
+    )
+
+
+def build_with_a_store_of_ones_own(store: StreamStore) -> RedisStreamsPersistence:
+    """Build a backend over a driver that the user opened."""
+    return RedisStreamsPersistence(store=store)
+
+
+async def record(backend: RedisStreamsPersistence, event: PersistedEvent, letter: PersistedDeadLetter) -> None:
+    """Record models and mappings."""
+    await backend.record_event(event)
+    await backend.record_event({"event_type": "x"})
+    await backend.record_dead_letter(letter)
+
+
+async def read(backend: RedisStreamsPersistence) -> None:
+    """Read back."""
+    assert_type(await backend.list_events(limit=3, since=1.7e9), tuple[PersistedEvent, ...])
+    assert_type(await backend.list_audits(), tuple[PersistedAudit, ...])
+    assert_type(await backend.list_dead_letters(since=5), tuple[PersistedDeadLetter, ...])
+
+
+async def consume(backend: RedisStreamsPersistence, kind: StreamKind) -> None:
+    """Work through a consumer group."""
+    await backend.ensure_consumer_group(kind=kind, group="billing", start_id="$")
+    settings = RedisConsumerGroupConfig(group="billing", consumer="one", block_ms=None)
+    entries = assert_type(await backend.consume(kind="events", cfg=settings), tuple[RedisStreamEntry, ...])
+    ids = [entry.id for entry in entries]
+    assert_type(await backend.ack(kind="events", group="billing", ids=ids), int)
+    claimed = await backend.claim("events", group="billing", consumer="two", min_idle_ms=0, entry_ids=ids)
+    assert_type(claimed, list[RedisStreamEntry])
+    summary = assert_type(await backend.pending_summary(kind=kind, group="billing"), PendingSummary)
+    assert_type(summary.min_id, str | None)
+
+
+async def operate(backend: RedisStreamsPersistence) -> None:
+    """Scan, recover, compact and close."""
+    report = assert_type(await backend.scan(), PersistenceScanReport)
+    for anomaly in report.anomalies:
+        if isinstance(anomaly, StreamAnomaly):
+            assert_type(anomaly.entry_id, str)
+    quarantine = PersistenceRecoveryConfig(mode=PersistenceRecoveryMode.QUARANTINE)
+    assert_type(await backend.recover(quarantine), PersistenceRecoveryReport)
+    compacted = assert_type(await backend.compact(), StreamsCompactionReport)
+    assert_type(compacted.held_back, tuple[HeldBack, ...])
+    metrics = assert_type(backend.metrics, StreamsMetrics)
+    assert_type(metrics.write_retries, int)
+    assert_type(backend.closed, bool)
+    await backend.aclose()
+
+
+def code_of(error: StreamsError) -> str:
+    """Tell which word the server used."""
+    return error.code
+
+
+def driver(endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
+    """Stand for a driver's entry point."""
+    raise NotImplementedError(endpoint.host, timeouts.command)
