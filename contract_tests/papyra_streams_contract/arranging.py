@@ -1,0 +1,64 @@
+"""What many tests do before and after the one thing each is about."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.ports import ProducerMark
+
+from .wire import Wire
+
+
+def mark(stream: str, sequence: int, *, producer: str = "one") -> ProducerMark:
+    """Mark a batch of a producer of this stream."""
+    return ProducerMark(key=f"mark-{producer}:{{{stream}}}", sequence=sequence, lifetime=60)
+
+
+async def fill(wire: Wire, stream: str, count: int) -> list[EntryId]:
+    """Add entries with the ids 1-0, 2-0 and so on, each of which holds its number."""
+    ids = [EntryId(number, 0) for number in range(1, count + 1)]
+    for each in ids:
+        await wire("XADD", stream, str(each), "data", each.milliseconds)
+    return ids
+
+
+async def age(wire: Wire, stream: str, group: str, ids: Iterable[EntryId]) -> None:
+    """Let pending entries look as if nobody had touched them for an hour."""
+    for each in ids:
+        await wire("XCLAIM", stream, group, "departed", 0, str(each), "IDLE", 3_600_000, "JUSTID")
+
+
+async def stored(wire: Wire, stream: str) -> list[EntryId]:
+    """Return the ids of all entries of a stream."""
+    rows = await wire.rows("XRANGE", stream, "-", "+")
+    return [EntryId.parse(row[0].decode()) for row in rows if isinstance(row, list) and isinstance(row[0], bytes)]
+
+
+async def fields_of(wire: Wire, stream: str) -> list[list[bytes]]:
+    """Return the names and values of each entry of a stream, in the order the server keeps them."""
+    rows = await wire.rows("XRANGE", stream, "-", "+")
+    return [
+        [word for word in row[1] if isinstance(word, bytes)]
+        for row in rows
+        if isinstance(row, list) and isinstance(row[1], list)
+    ]
+
+
+def identifiers(entries: Iterable[Entry]) -> list[EntryId]:
+    """Return the ids of entries."""
+    return [entry.id for entry in entries]
+
+
+def payloads(entries: Iterable[Entry]) -> list[bytes]:
+    """Return what was appended, from entries that are still there."""
+    return [entry.fields[b"data"] for entry in entries if entry.fields is not None]
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 5.0) -> None:
+    """Wait until a condition holds.
+
+    :raises TimeoutError: if it does not in time
+    """
+    async with asyncio.timeout(within):
+        while not await holds():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,197 @@
+"""What is under way when a caller or the backend ends is neither lost in silence nor left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from papyra_streams import RedisConsumerGroupConfig, RedisStreamsConfig, RedisStreamsPersistence, lifetime
+from papyra_streams.application import consuming, retrying
+
+from .arranging import eventually
+from .backends import WORKERS, add_raw, event, numbers, record_events
+from .servers import PrivateServer
+from .wire import Wire
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+EVENTS = "papyra:local:events"
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def ours(driver_name: str, private_server: PrivateServer) -> AsyncIterator[RedisStreamsPersistence]:
+    """Return a backend on a server of its own, with one event recorded."""
+    config = RedisStreamsConfig(url=str(private_server.endpoint), driver=driver_name, command_timeout=1.0)
+    backend = RedisStreamsPersistence(config)
+    await backend.record_event(event(0))
+    yield backend
+    await backend.aclose()
+
+
+async def _leave_record_under_way(backend: RedisStreamsPersistence, server: PrivateServer) -> None:
+    """Pause the server, and cancel who records once the record was sent."""
+    server.pause()
+    recording = asyncio.create_task(backend.record_event(event(1)))
+    await asyncio.sleep(0.05)
+    recording.cancel()
+    await asyncio.wait([recording])
+
+
+async def _connections(wire: Wire) -> int:
+    listed = await wire("CLIENT", "LIST")
+    assert isinstance(listed, bytes)
+    return len(listed.splitlines()) - 1
+
+
+async def test_closing_stores_a_record_whose_caller_was_cancelled(
+    ours: RedisStreamsPersistence, private_server: PrivateServer, private_wire: Wire
+) -> None:
+    await _leave_record_under_way(ours, private_server)
+    private_server.resume()
+    await ours.aclose()
+    assert await private_wire("XLEN", EVENTS) == 2
+    assert ours.metrics.records_written == 2
+
+
+async def test_a_record_that_cannot_be_stored_in_time_is_counted(
+    ours: RedisStreamsPersistence, private_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifetime, "_CLOSE_TIMEOUT", 0.3)
+    await _leave_record_under_way(ours, private_server)
+    with anyio.fail_after(5.0):
+        await ours.aclose()
+    private_server.resume()
+    assert ours.metrics.write_errors == 1
+
+
+@pytest.mark.parametrize("way", ["task", "scope"])
+async def test_a_cancelled_closing_leaves_no_connection(
+    ours: RedisStreamsPersistence, private_server: PrivateServer, private_wire: Wire, way: str
+) -> None:
+    assert await _connections(private_wire) > 0
+    await _leave_record_under_way(ours, private_server)
+    if way == "task":
+        closing = asyncio.create_task(ours.aclose())
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        await asyncio.wait([closing])
+    else:
+        with anyio.move_on_after(0.05):
+            await ours.aclose()
+    private_server.resume()
+    await ours.aclose()
+
+    async def all_gone() -> bool:
+        return await _connections(private_wire) == 0
+
+    await eventually(all_gone)
+
+
+async def test_who_closes_second_waits_for_the_first(
+    ours: RedisStreamsPersistence, private_server: PrivateServer, private_wire: Wire
+) -> None:
+    await _leave_record_under_way(ours, private_server)
+    first = asyncio.create_task(ours.aclose())
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(ours.aclose())
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    private_server.resume()
+    await second
+    assert first.done()
+    assert await private_wire("XLEN", EVENTS) == 2
+
+
+async def test_a_server_that_does_not_answer_is_given_up_in_bounded_time(
+    ours: RedisStreamsPersistence, private_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "_PATIENCE", 0.5)
+    private_server.pause()
+    await ours.record_event(event(1))
+    private_server.resume()
+    assert (ours.metrics.write_errors, ours.metrics.write_retries) == (1, 0)
+
+
+async def test_a_producers_mark_outlives_every_retry_and_not_the_day_after(
+    ours: RedisStreamsPersistence, private_wire: Wire
+) -> None:
+    (mark,) = await private_wire.keys("papyra:local:producer:*")
+    lifetime_left = await private_wire("TTL", mark)
+    assert isinstance(lifetime_left, int)
+    assert 3600 < lifetime_left <= 24 * 3600
+    assert ours.metrics.records_written == 1
+
+
+async def test_a_consumer_cancelled_over_a_bad_entry_gets_the_good_ones_next(
+    backend: RedisStreamsPersistence, wire: Wire, namespace: str
+) -> None:
+    await backend.ensure_consumer_group(kind="events", group="workers")
+    found: list[int] = []
+    for number in range(40):
+        await backend.record_event(event(number))
+        await add_raw(wire, f"{namespace}:orders:events", b"{")
+        consuming_task = asyncio.create_task(backend.consume(kind="events", cfg=WORKERS))
+        await asyncio.sleep(number * 0.00005)
+        consuming_task.cancel()
+        await asyncio.wait([consuming_task])
+        if not consuming_task.cancelled():
+            found += [entry.data["payload"]["number"] for entry in consuming_task.result()]
+    while given := await backend.consume(kind="events", cfg=WORKERS):
+        found += [entry.data["payload"]["number"] for entry in given]
+    assert found == list(range(40))
+
+
+async def test_what_a_cancelled_read_left_is_handed_out_in_the_portions_asked_for(
+    backend: RedisStreamsPersistence,
+) -> None:
+    await backend.ensure_consumer_group(kind="events", group="workers")
+    patient = RedisConsumerGroupConfig(group="workers", consumer="worker-1", count=100, block_ms=5000)
+    with anyio.move_on_after(0.05):
+        await backend.consume(kind="events", cfg=patient)
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(backend.record_event, event(number))
+    single = RedisConsumerGroupConfig(group="workers", consumer="worker-1", count=1, block_ms=0)
+    given = [await backend.consume(kind="events", cfg=single) for _ in range(6)]
+    assert [len(portion) for portion in given] == [1, 1, 1, 1, 1, 0]
+
+
+async def test_pending_entries_are_read_as_they_are_now_though_an_earlier_read_was_cancelled(
+    backend: RedisStreamsPersistence,
+) -> None:
+    await record_events(backend, 3)
+    given = await backend.consume(kind="events", cfg=WORKERS)
+    for delay in range(10):
+        reading = asyncio.create_task(backend.consume(kind="events", cfg=WORKERS, read_id="0"))
+        await asyncio.sleep(delay * 0.0001)
+        reading.cancel()
+        await asyncio.wait([reading])
+    await backend.ack(kind="events", group="workers", ids=[entry.id for entry in given])
+    assert await backend.consume(kind="events", cfg=WORKERS, read_id="0") == ()
+
+
+async def test_a_wait_without_limit_goes_on_after_a_long_one(
+    backend: RedisStreamsPersistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "_LONG_BLOCK_MS", 50)
+    endless = RedisConsumerGroupConfig(group="workers", consumer="worker-1", block_ms=None)
+    waiting = asyncio.create_task(backend.consume(kind="events", cfg=endless))
+    await asyncio.sleep(0.3)
+    await backend.record_event(event(7))
+    assert [entry.data["payload"]["number"] for entry in await waiting] == [7]
+    assert await numbers(backend) == [7]
+
+
+async def test_a_user_who_may_not_write_the_mark_stores_nothing(
+    driver_name: str, private_server: PrivateServer, private_wire: Wire
+) -> None:
+    await private_wire("ACL", "SETUSER", "writer", "on", ">secret", "~*", "+eval", "+evalsha", "+get", "+xadd")
+    address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
+    config = RedisStreamsConfig(url=f"redis://writer:secret@{address}/0", driver=driver_name)
+    backend = RedisStreamsPersistence(config)
+    await backend.record_event(event(1))
+    assert backend.metrics.write_errors == 1
+    assert await private_wire("XLEN", EVENTS) == 0
+    await backend.aclose()
