@@ -78,7 +78,8 @@ async def test_a_cancelled_closing_leaves_no_connection(
         closing.cancel()
         await asyncio.wait([closing])
     else:
-        with anyio.move_on_after(0.05):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
             await ours.aclose()
     private_server.resume()
     await ours.aclose()
@@ -156,6 +157,42 @@ async def test_what_a_cancelled_read_left_is_handed_out_in_the_portions_asked_fo
     single = RedisConsumerGroupConfig(group="workers", consumer="worker-1", count=1, block_ms=0)
     given = [await backend.consume(kind="events", cfg=single) for _ in range(6)]
     assert [len(portion) for portion in given] == [1, 1, 1, 1, 1, 0]
+
+
+async def test_two_callers_with_one_name_lose_nothing_between_them(backend: RedisStreamsPersistence) -> None:
+    await backend.ensure_consumer_group(kind="events", group="workers")
+    patient = RedisConsumerGroupConfig(group="workers", consumer="worker-1", count=3, block_ms=5000)
+    with anyio.move_on_after(0.05):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(_consume_and_drop, backend, patient)
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(backend.record_event, event(number))
+    single = RedisConsumerGroupConfig(group="workers", consumer="worker-1", count=1, block_ms=0)
+    shares = [await asyncio.gather(*(backend.consume(kind="events", cfg=single) for _ in range(2))) for _ in range(4)]
+    found = sorted(entry.data["payload"]["number"] for share in shares for portion in share for entry in portion)
+    assert found == list(range(6))
+
+
+async def _consume_and_drop(backend: RedisStreamsPersistence, cfg: RedisConsumerGroupConfig) -> None:
+    await backend.consume(kind="events", cfg=cfg)
+
+
+async def test_a_trickle_of_bad_entries_does_not_lengthen_the_wait(
+    backend: RedisStreamsPersistence, wire: Wire, namespace: str
+) -> None:
+    short = RedisConsumerGroupConfig(group="workers", consumer="worker-1", block_ms=300)
+
+    async def trickle() -> None:
+        while True:
+            await add_raw(wire, f"{namespace}:orders:events", b"{")
+            await asyncio.sleep(0.1)
+
+    trickling = asyncio.create_task(trickle())
+    async with asyncio.timeout(2.0):
+        assert await backend.consume(kind="events", cfg=short) == ()
+    trickling.cancel()
 
 
 async def test_pending_entries_are_read_as_they_are_now_though_an_earlier_read_was_cancelled(

@@ -62,10 +62,9 @@ class Lifetime:
 
     async def rejoin_server(self) -> None:
         """Start an embedded server again that went away; its data are in its directory."""
-        if not isinstance(self._target, EmbeddedDirectory) or self._target.path is None or self._lease is None:
-            return
-        with suppress(StreamsError):
-            await self._join_server(self._target)
+        if self._lease and isinstance(self._target, EmbeddedDirectory) and self._target.path is not None:
+            with suppress(StreamsError):
+                await self._join_server(self._target)
 
     async def aclose(self) -> None:
         """Store what is under way, then close what the running event loop has open; in bounded time.
@@ -74,15 +73,16 @@ class Lifetime:
         """
         self.closed = True
         loop = self._loop()
-        async with loop.opening:
+        with anyio.CancelScope(shield=True):
+            await loop.opening.acquire()
+        try:
+            await _flush(loop)
+        finally:
             try:
-                await _flush(loop)
+                await _close(loop)
             finally:
-                try:
-                    await _close(loop)
-                finally:
-                    if self._lease:
-                        self._lease.release()
+                self._hold_lease(None)
+                loop.opening.release()
 
     def _loop(self) -> _Loop:
         loop = self._loops.get(None)
@@ -96,10 +96,9 @@ class Lifetime:
             raise Closed("The backend is closed; build a new one to go on.")
 
     async def _open(self, loop: _Loop) -> Services:
+        self._refuse_if_closed()
         services = self._compose(await self._endpoint())
         _check_event_loop(services.store)
-        # It may have been closed while a server was being started.
-        self._refuse_if_closed()
         if self._closes_store:
             loop.closing = _hold(services.store)
             await anext(loop.closing)
@@ -113,11 +112,18 @@ class Lifetime:
         return lease.endpoint
 
     async def _join_server(self, directory: EmbeddedDirectory) -> ServerLease:
-        lease = await anyio.to_thread.run_sync(drivers.embedded_servers().acquire, directory)
+        # A start that is abandoned ends by itself, and the lease that nobody takes lets go of the server.
+        lease = await anyio.to_thread.run_sync(drivers.embedded_servers().acquire, directory, abandon_on_cancel=True)
+        if self.closed:
+            lease.release()
+        self._refuse_if_closed()
+        self._hold_lease(lease)
+        return lease
+
+    def _hold_lease(self, lease: ServerLease | None) -> None:
         former, self._lease = self._lease, lease
         if former:
             former.release()
-        return lease
 
 
 async def _flush(loop: _Loop) -> None:

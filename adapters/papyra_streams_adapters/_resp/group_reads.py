@@ -25,7 +25,7 @@ class GroupReads:
         """Return up to ``count`` entries of what an earlier read left for this consumer, else what this one brings."""
         found = self._left.pop(consumer, None) or await self._find(consumer, read)
         if len(found) > count:
-            self._left[consumer] = found[count:]
+            self._left.setdefault(consumer, []).extend(found[count:])
         return found[:count]
 
     async def _find(self, consumer: Hashable, read: Callable[[], Awaitable[list[Entry]]]) -> list[Entry]:

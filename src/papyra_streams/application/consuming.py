@@ -3,6 +3,9 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
 
 from papyra_streams.config import RedisConsumerGroupConfig, check_start
 from papyra_streams.domain.entries import Entry, EntryId
@@ -21,6 +24,14 @@ logger = logging.getLogger("papyra_streams")
 _LONG_BLOCK_MS = 60_000
 
 
+@dataclass(slots=True)
+class _Left:
+    """What the server gave to a consumer and its cancelled caller did not take, or did not live to acknowledge."""
+
+    good: list[RedisStreamEntry] = field(default_factory=list)
+    bad: list[Unreadable] = field(default_factory=list)
+
+
 class Consuming:
     """Hands entries to consumers, each readable one at least once; an unreadable one is never left pending."""
 
@@ -28,7 +39,7 @@ class Consuming:
         self._store = store
         self._keys = keys
         self._metrics = metrics
-        self._left: defaultdict[tuple[Kind, str, str], list[RedisStreamEntry]] = defaultdict(list)
+        self._left: defaultdict[tuple[Kind, str, str], _Left] = defaultdict(_Left)
 
     async def ensure_group(self, kind: Kind, group: str, start_id: str) -> None:
         """Create a group unless it is there; a group that is there keeps its position."""
@@ -46,36 +57,50 @@ class Consuming:
         if read_id != ">":
             EntryId.parse(read_id)
         who = (kind, cfg.group, cfg.consumer)
+        deadline = anyio.current_time() + (cfg.block_ms or 0) / 1000
         while True:
-            if read_id == ">" and (left := self._left.pop(who, None)):
-                self._left[who] = left[cfg.count :]
-                return tuple(left[: cfg.count])
-            entries = await self._read(kind, cfg, read_id)
+            if read_id == ">" and (left := await self._take_left(who, cfg.count)):
+                return left
+            entries = await self._read(kind, cfg, read_id, deadline)
             good, bad = _divide(kind, entries)
             if read_id == ">" and bad:
                 # Who is cancelled while the bad ones are acknowledged gets the good ones with the next call.
-                self._left[who] += good
-                await self._forget(kind, cfg.group, bad)
+                self._left[who].good += good
+                self._left[who].bad += bad
                 continue
             await self._forget(kind, cfg.group, bad)
             # Where every entry was unreadable there may be more behind them: an empty answer means that there are none.
             if good or (not entries and not self._waits_on(cfg, read_id)):
                 return tuple(good)
 
+    async def _take_left(self, who: tuple[Kind, str, str], count: int) -> tuple[RedisStreamEntry, ...]:
+        left = self._left.pop(who, _Left())
+        kind, group, _consumer = who
+        try:
+            await self._forget(kind, group, left.bad)
+            left.bad = []
+            taken, left.good = left.good[:count], left.good[count:]
+        finally:
+            if left.good or left.bad:
+                self._left[who].good += left.good
+                self._left[who].bad += left.bad
+        return tuple(taken)
+
     def _waits_on(self, cfg: RedisConsumerGroupConfig, read_id: str) -> bool:
         return cfg.block_ms is None and read_id == ">"
 
-    async def _read(self, kind: Kind, cfg: RedisConsumerGroupConfig, read_id: str) -> list[Entry]:
+    async def _read(self, kind: Kind, cfg: RedisConsumerGroupConfig, read_id: str, deadline: float) -> list[Entry]:
         try:
-            return await self._read_once(kind, cfg, read_id)
+            return await self._read_once(kind, cfg, read_id, deadline)
         except GroupMissing:
             if not cfg.ensure_group:
                 raise
         await self.ensure_group(kind, cfg.group, cfg.start_id)
-        return await self._read_once(kind, cfg, read_id)
+        return await self._read_once(kind, cfg, read_id, deadline)
 
-    async def _read_once(self, kind: Kind, cfg: RedisConsumerGroupConfig, read_id: str) -> list[Entry]:
-        block_ms = _LONG_BLOCK_MS if cfg.block_ms is None else cfg.block_ms
+    async def _read_once(self, kind: Kind, cfg: RedisConsumerGroupConfig, read_id: str, deadline: float) -> list[Entry]:
+        left_ms = max(0, round((deadline - anyio.current_time()) * 1000))
+        block_ms = _LONG_BLOCK_MS if cfg.block_ms is None else left_ms
         return await self._store.read_group(
             self._keys.stream(kind),
             cfg.group,
