@@ -189,7 +189,8 @@ def test_no_process_outlives_a_demo_that_is_interrupted(number: signal.Signals, 
         _, err = process.communicate(timeout=20)
     assert "Traceback" not in err
     if number is signal.SIGINT:
-        assert process.returncode in {1, 130}
+        # On a busy machine the story may be over before the signal comes.
+        assert process.returncode in {0, 1, 130}
         assert ask_once(server.endpoint, "DBSIZE") == b":0"
     else:
         assert err == ""

@@ -184,15 +184,18 @@ async def test_a_trickle_of_bad_entries_does_not_lengthen_the_wait(
 ) -> None:
     short = RedisConsumerGroupConfig(group="workers", consumer="worker-1", block_ms=300)
 
+    enough = asyncio.Event()
+
     async def trickle() -> None:
-        while True:
+        while not enough.is_set():
             await add_raw(wire, f"{namespace}:orders:events", b"{")
             await asyncio.sleep(0.1)
 
     trickling = asyncio.create_task(trickle())
     async with asyncio.timeout(2.0):
         assert await backend.consume(kind="events", cfg=short) == ()
-    trickling.cancel()
+    enough.set()
+    await trickling
 
 
 async def test_pending_entries_are_read_as_they_are_now_though_an_earlier_read_was_cancelled(
