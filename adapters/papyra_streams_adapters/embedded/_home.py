@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -110,10 +111,15 @@ class ServerHome:
         """Remove a temporary directory whose keeper, which should do it, is gone."""
         if not self.temporary:
             return
+        # Where the socket is gone the keeper is on its way out, and lets go of its lock when its last thread has ended.
+        deadline = time.monotonic() + (0 if os.path.lexists(self.file(_SOCKET)) else 1.0)
         with suppress(OSError):
-            if lock := FileLock.try_take(self.file("keeper.lock"), EXCLUSIVE):
-                lock.close()
-                shutil.rmtree(self.path, ignore_errors=True)
+            while not (lock := FileLock.try_take(self.file("keeper.lock"), EXCLUSIVE)):
+                if time.monotonic() >= deadline:
+                    return
+                time.sleep(0.005)
+            lock.close()
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _socket_path(self) -> str:
         path = self.file(_SOCKET)
