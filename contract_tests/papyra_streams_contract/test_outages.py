@@ -85,7 +85,11 @@ async def test_a_held_read_ends_with_its_server(private_store: StreamStore, priv
 
 async def test_calls_in_flight_end_with_their_server(private_store: StreamStore, private_server: PrivateServer) -> None:
     await private_store.ping()
-    calls = [asyncio.create_task(private_store.append("stream", [b"x" * 1000] * 1000, mark=mark("stream", 1)))] * 20
+    batch = [b"x" * 1000] * 1000
+    calls = [
+        asyncio.create_task(private_store.append("stream", batch, mark=mark("stream", 1, producer=f"{number}")))
+        for number in range(20)
+    ]
     await asyncio.sleep(0)
     private_server.kill()
 

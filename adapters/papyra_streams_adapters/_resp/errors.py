@@ -49,7 +49,7 @@ _BY_CODE: dict[str, type[StreamsError]] = {
     "ASK": Unavailable,
 }
 
-# The server gives these no code of their own, only ERR. "syntax error" is how an option it does not know is refused.
+# The server gives these no code of their own, only ERR.
 _BY_BEGINNING: tuple[tuple[str, type[StreamsError]], ...] = (
     ("unknown command", UnsupportedOperation),
     ("unknown subcommand", UnsupportedOperation),
