@@ -2,8 +2,8 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import TypeGuard
 
+from .domain.arguments import is_number, is_whole
 from .domain.entries import EntryId
 from .domain.keys import Keyspace, check_name
 from .endpoint import parse_url, without_password
@@ -113,7 +113,7 @@ class RedisConsumerGroupConfig:
         check_name("consumer", self.consumer)
         check_start(self.start_id)
         _check_count("count", self.count, at_most=_LARGEST)
-        if self.block_ms is not None and not (_is_integer(self.block_ms) and 0 <= self.block_ms <= _LARGEST):
+        if self.block_ms is not None and not (is_whole(self.block_ms) and 0 <= self.block_ms <= _LARGEST):
             raise InvalidValue(
                 f"`block_ms` must be a number of milliseconds from 0 to {_LARGEST}, or None, not {self.block_ms!r}."
             )
@@ -129,15 +129,11 @@ def check_start(start_id: str) -> None:
 
 
 def _check_count(name: str, value: object, *, at_most: int | None = None) -> None:
-    if not _is_integer(value) or value < 1 or (at_most is not None and value > at_most):
+    if not is_whole(value) or value < 1 or (at_most is not None and value > at_most):
         limit = "" if at_most is None else f" to {at_most}"
         raise InvalidValue(f"`{name}` must be a whole number from 1{limit}, not {value!r}.")
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _LARGEST:
+    if not is_number(value) or not 0 < value <= _LARGEST:
         raise InvalidValue(f"`{name}` must be a number of seconds greater than 0, up to {_LARGEST}, not {value!r}.")
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -64,16 +64,14 @@ class RedisStreamsPersistence(PersistenceBackend):
         check_policy(policy)
         if store is None:
             drivers.load(self.config.driver)
-        metrics = self._metrics = StreamsMetrics()
+        self._metrics: StreamsMetrics = StreamsMetrics()
         self._lifetime = Lifetime(
             parse_url(self.config.url),
             lambda endpoint: compose(
-                self.config, policy, metrics, endpoint, revive=self._lifetime.rejoin_server, store=store
+                self.config, policy, self._metrics, endpoint, revive=self._lifetime.rejoin_server, store=store
             ),
             closes_store=store is None,
         )
-
-    _metrics: StreamsMetrics
 
     @property
     def metrics(self) -> StreamsMetrics:

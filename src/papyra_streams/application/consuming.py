@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from papyra_streams.config import RedisConsumerGroupConfig, check_start
+from papyra_streams.domain.arguments import is_whole
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.groups import NOTHING_PENDING, PendingSummary, RedisStreamEntry
 from papyra_streams.domain.keys import Keyspace, check_name
@@ -116,7 +117,7 @@ class Consuming:
         """Give pending entries that nobody has touched for a while to another consumer; return the readable ones."""
         check_name("group", group)
         check_name("consumer", consumer)
-        if not isinstance(min_idle_ms, int) or isinstance(min_idle_ms, bool) or min_idle_ms < 0:
+        if not is_whole(min_idle_ms) or min_idle_ms < 0:
             raise InvalidValue(f"`min_idle_ms` must be a number of milliseconds from 0, not {min_idle_ms!r}.")
         claimed = await self._store.claim(
             self._keys.stream(kind), group, consumer, min_idle_ms=min_idle_ms, ids=_ids(entry_ids)

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 
 from papyra.persistence.backends.retention import RetentionPolicy
 
+from papyra_streams.domain.arguments import is_whole
 from papyra_streams.domain.encoding import usable_timestamp
 from papyra_streams.domain.entries import Entry
 from papyra_streams.domain.keys import Keyspace
@@ -92,7 +93,7 @@ def _recorded_since(record: Record, since: float | None, horizon: Horizon | None
 
 
 def _check(limit: object, since: object) -> None:
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+    if limit is not None and (not is_whole(limit) or limit < 0):
         raise InvalidValue(f"`limit` must be a whole number from 0, or None, not {limit!r}.")
     if since is not None and not usable_timestamp(since):
         raise InvalidValue(f"`since` must be a number of seconds, or None, not {since!r}.")

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from .arguments import is_number
 from .kinds import Kind
 
 MARKER = "$repr"
@@ -53,10 +54,8 @@ def _encode(row: Mapping[Any, Any]) -> bytes:
 
 def usable_timestamp(value: object) -> bool:
     """Tell whether a value is a real, finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
     try:
-        return math.isfinite(value)
+        return is_number(value) and math.isfinite(value)
     except OverflowError:
         return False
 

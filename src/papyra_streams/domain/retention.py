@@ -4,6 +4,7 @@ The order is Papyra's. It is applied from the newest record backwards, so that a
 record can be shown.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 
 from papyra_streams.errors import InvalidValue
 
+from .arguments import is_number, is_whole
 from .entries import EntryId
 from .records import Record, is_epoch_time
 
@@ -65,14 +67,12 @@ def check_policy(policy: Any) -> None:
 
     :raises InvalidValue: if one is no number, or zero or negative, which would mean to show nothing
     """
-    _check_limit(policy, "max_records", (int,), "a whole number from 1")
-    _check_limit(policy, "max_age_seconds", (int, float), "a number of seconds greater than 0")
-    _check_limit(policy, "max_total_bytes", (int,), "a whole number from 1")
+    _check_limit(policy, "max_records", is_whole, "a whole number from 1")
+    _check_limit(policy, "max_age_seconds", is_number, "a number of seconds greater than 0")
+    _check_limit(policy, "max_total_bytes", is_whole, "a whole number from 1")
 
 
-def _check_limit(policy: Any, name: str, numbers: tuple[type[int] | type[float], ...], wanted: str) -> None:
+def _check_limit(policy: Any, name: str, is_usable: Callable[[object], bool], wanted: str) -> None:
     value = getattr(policy, name)
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers) or not value > 0:
+    if value is not None and not (is_usable(value) and value > 0):
         raise InvalidValue(f"The retention policy's `{name}` must be {wanted}, not {value!r}; None means no limit.")
