@@ -9,9 +9,9 @@ from papyra_streams.ports import ProducerMark
 from .wire import Wire
 
 
-def mark(stream: str, sequence: int, *, producer: str = "one") -> ProducerMark:
-    """Mark a batch of a producer of this stream."""
-    return ProducerMark(key=f"mark-{producer}:{{{stream}}}", sequence=sequence, lifetime=60)
+def mark(stream: str, first: int, *, producer: str = "one") -> ProducerMark:
+    """Mark a batch of a producer of this stream, by the number of its first record."""
+    return ProducerMark(key=f"mark-{producer}:{{{stream}}}", first=first, lifetime=60)
 
 
 async def fill(wire: Wire, stream: str, count: int) -> list[EntryId]:

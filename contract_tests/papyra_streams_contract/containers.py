@@ -1,20 +1,29 @@
 """Servers in containers, through testcontainers."""
 
+from collections.abc import Mapping
+
 from testcontainers.core.container import DockerContainer
 
-from .servers import PrivateServer, Server, ServerSource, wait_until_it_answers
+from .servers import NO_SETTINGS, PrivateServer, Server, ServerSource, as_arguments, wait_until_it_answers
 
 _SERVER_PORT = 6379
 
 
 class ServerContainer(PrivateServer):
-    """A container that keeps nothing when it ends."""
+    """A container, which keeps its volume until it is taken away."""
 
-    def __init__(self, image: str) -> None:
-        super().__init__()
+    def __init__(self, image: str, settings: Mapping[str, str], *, keeps_data: bool) -> None:
+        super().__init__(settings, keeps_data=keeps_data)
         # A port that the engine chooses would change with a restart.
-        self._container = DockerContainer(image).with_bind_ports(_SERVER_PORT, self.endpoint.port)
+        container = DockerContainer(image).with_bind_ports(_SERVER_PORT, self.endpoint.port)
+        self._container = container.with_command(as_arguments(self._settings))
+        if not keeps_data:
+            self._container.with_kwargs(tmpfs={"/data": ""})
         self._started = False
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        return self._container.get_wrapped_container().attrs["NetworkSettings"]["IPAddress"], _SERVER_PORT
 
     def start(self) -> None:
         if self._started:
@@ -50,8 +59,8 @@ class ContainerImage(ServerSource):
             self._container = self.private()
         return Server(name=self.name, url=str(self._container.endpoint))
 
-    def private(self) -> ServerContainer:
-        container = ServerContainer(self._image)
+    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> ServerContainer:
+        container = ServerContainer(self._image, settings, keeps_data=keeps_data)
         container.start()
         return container
 

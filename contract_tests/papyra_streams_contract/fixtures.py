@@ -1,8 +1,9 @@
 """What the contract tests are given."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
@@ -12,11 +13,23 @@ from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import StreamStore, Timeouts
 
 from .matrix import Target
-from .servers import PrivateServer, Server
+from .servers import NO_SETTINGS, PrivateServer, Server
 from .wire import Wire
 
 OpenStore = Callable[[Endpoint, Timeouts], StreamStore]
 """Make a store that is closed at the end of the test."""
+
+
+class MakePrivateServer(Protocol):
+    """Start a server that the test may harm, and that is taken away at the end of the test."""
+
+    def __call__(self, *, settings: Mapping[str, str] = NO_SETTINGS, keeps_data: bool = False) -> PrivateServer:
+        """Start it.
+
+        :param settings: as in the server's configuration file
+        :param keeps_data: keep what it holds over `PrivateServer.kill` and `PrivateServer.start`
+        """
+
 
 IMPATIENT = Timeouts(connect=2.0, command=1.0)
 """For tests in which the server is made not to answer."""
@@ -41,11 +54,22 @@ def url(server: Server) -> str:
 
 
 @pytest.fixture
-def private_server(target: Target) -> Iterator[PrivateServer]:
+def make_private_server(target: Target) -> Iterator[MakePrivateServer]:
+    """Return a function that starts servers which the test may harm."""
+    with ExitStack() as stack:
+
+        def make(*, settings: Mapping[str, str] = NO_SETTINGS, keeps_data: bool = False) -> PrivateServer:
+            private = target.source.private(settings, keeps_data=keeps_data)
+            stack.callback(private.stop)
+            return private
+
+        yield make
+
+
+@pytest.fixture
+def private_server(make_private_server: MakePrivateServer) -> PrivateServer:
     """Return a server that the test may harm."""
-    private = target.source.private()
-    yield private
-    private.stop()
+    return make_private_server()
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -66,12 +90,23 @@ async def open_store(driver_name: str) -> AsyncIterator[OpenStore]:
 async def store(open_store: OpenStore, server: Server, request: pytest.FixtureRequest) -> StreamStore:
     """Return a store on the shared server."""
     opened = open_store(server.endpoint, Timeouts())
-    needed = [name for marker in request.node.iter_markers("needs") for name in marker.args]
-    if needed:
-        capabilities = await opened.capabilities()
-        for name in needed:
-            if not getattr(capabilities, name):
-                pytest.skip(f"{request.getfixturevalue('target')} lacks the capability {name!r}")
+    await _skip_without_what_is_needed(opened, request)
+    return opened
+
+
+@pytest.fixture
+def synced_server(make_private_server: MakePrivateServer) -> PrivateServer:
+    """Return a server that the test may harm, and that syncs each write to an append-only file."""
+    return make_private_server(keeps_data=True)
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def synced_store(
+    open_store: OpenStore, synced_server: PrivateServer, request: pytest.FixtureRequest
+) -> StreamStore:
+    """Return a store on the server that syncs."""
+    opened = open_store(synced_server.endpoint, Timeouts())
+    await _skip_without_what_is_needed(opened, request)
     return opened
 
 
@@ -98,6 +133,14 @@ async def private_wire(private_server: PrivateServer) -> AsyncIterator[Wire]:
 
 
 @pytest_asyncio.fixture(loop_scope="function")
+async def synced_wire(synced_server: PrivateServer) -> AsyncIterator[Wire]:
+    """Return a raw connection to the server that syncs."""
+    connection = Wire(synced_server.endpoint)
+    yield connection
+    await connection.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="function")
 async def namespace(wire: Wire) -> AsyncIterator[str]:
     """Return a key prefix that nobody else has; every key with it in its name is deleted after the test."""
     unique = f"contract-{uuid.uuid4().hex}"
@@ -109,6 +152,14 @@ async def namespace(wire: Wire) -> AsyncIterator[str]:
 def stream(namespace: str) -> str:
     """Return the key of a stream that is not there yet."""
     return f"{namespace}:orders:events"
+
+
+async def _skip_without_what_is_needed(store: StreamStore, request: pytest.FixtureRequest) -> None:
+    needed = [name for marker in request.node.iter_markers("needs") for name in marker.args]
+    capabilities = await store.capabilities() if needed else None
+    for name in needed:
+        if not getattr(capabilities, name):
+            pytest.skip(f"{request.getfixturevalue('target')} lacks the capability {name!r}")
 
 
 async def _delete_all(wire: Wire, pattern: str) -> None:

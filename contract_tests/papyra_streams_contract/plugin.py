@@ -19,6 +19,9 @@ _HERE = Path(__file__).parent
 _MATRIX = pytest.StashKey[Matrix]()
 _RAN = pytest.StashKey[set[str]]()
 
+# The fixtures that look at what a test needs.
+_STORES = frozenset({"store", "synced_store"})
+
 # A driver that hangs fails, also where pytest is not configured.
 _LONGEST_TEST_SECONDS = 60
 
@@ -108,8 +111,10 @@ def _refuse_unknown_capabilities(items: Iterable[pytest.Item]) -> None:
                 raise pytest.UsageError(
                     f"{item.nodeid} needs {name!r}, but the capabilities are {', '.join(sorted(known))}."
                 )
-            if "store" not in _fixtures(item):
-                raise pytest.UsageError(f"{item.nodeid} needs {name!r}, but asks for no `store` that could have it.")
+            if not _STORES.intersection(_fixtures(item)):
+                raise pytest.UsageError(
+                    f"{item.nodeid} needs {name!r}, but asks for no {' or '.join(sorted(_STORES))} that could have it."
+                )
 
 
 def _refuse_files_without_tests(config: pytest.Config, contract: Iterable[pytest.Item]) -> None:

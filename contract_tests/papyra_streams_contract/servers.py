@@ -1,6 +1,7 @@
 """The servers the suite runs on, and how each is had."""
 
 import ctypes
+import shlex
 import shutil
 import signal
 import socket
@@ -9,10 +10,11 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from papyra_streams.endpoint import EmbeddedDirectory, Endpoint, parse_url
 from papyra_streams.errors import StreamsError
@@ -21,8 +23,11 @@ from papyra_streams.ports import EmbeddedServers, ServerLease
 from .wire import ask_once
 
 LOCALHOST = "127.0.0.1"
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 _START_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
+# The members of a cluster talk to each other on the port 10,000 above.
+_HIGHEST_PORT = 55_535
 
 
 class ServerFailed(Exception):
@@ -45,10 +50,23 @@ class Server:
 
 
 class PrivateServer(ABC):
-    """A server of one test's own, which the test may harm. Nothing in it outlives a restart."""
+    """A server of one test's own, which the test may harm. What it holds outlives a restart only where it keeps data.
 
-    def __init__(self) -> None:
+    :param settings: as in the server's configuration file
+    :param keeps_data: sync every write to an append-only file, which the next start reads
+    """
+
+    def __init__(self, settings: Mapping[str, str], *, keeps_data: bool) -> None:
         self.endpoint = Endpoint(host=LOCALHOST, port=free_port())
+        self.keeps_data = keeps_data
+        durability = {"appendonly": "yes", "appendfsync": "always"} if keeps_data else {"appendonly": "no"}
+        # By default a replica is made to wait for others that may come.
+        self._settings = {"save": "", "repl-diskless-sync-delay": "0", **durability, **settings}
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The host and port at which other private servers reach it."""
+        return self.endpoint.host, self.endpoint.port
 
     @abstractmethod
     def start(self) -> None:
@@ -81,7 +99,7 @@ class ServerSource(ABC):
         """Return the shared server, which is started with the first call."""
 
     @abstractmethod
-    def private(self) -> PrivateServer:
+    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> PrivateServer:
         """Start a private server of the same program."""
 
     @abstractmethod
@@ -90,18 +108,21 @@ class ServerSource(ABC):
 
 
 class ServerProcess(PrivateServer):
-    """A server program, run as a child process that keeps nothing on disk."""
+    """A server program, run as a child process."""
 
-    def __init__(self, program: Path) -> None:
-        super().__init__()
+    def __init__(self, program: Path, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> None:
+        super().__init__(settings, keeps_data=keeps_data)
         self._program = program
         self._directory = Path(tempfile.mkdtemp(prefix="papyra-streams-contract-"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        if not self.keeps_data:
+            shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, *self._settings()],
+                [self._program, *self._arguments()],
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,13 +157,17 @@ class ServerProcess(PrivateServer):
     def _log(self) -> Path:
         return self._directory / "log"
 
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the server is not running"
         return self._process
 
-    def _settings(self) -> list[str]:
-        port = str(self.endpoint.port)
-        return ["--bind", LOCALHOST, "--port", port, "--save", "", "--appendonly", "no", "--dir", str(self._directory)]
+    def _arguments(self) -> list[str]:
+        port, data = str(self.endpoint.port), str(self._data)
+        return ["--bind", LOCALHOST, "--port", port, "--dir", data, *as_arguments(self._settings)]
 
 
 class InstalledProgram(ServerSource):
@@ -158,8 +183,8 @@ class InstalledProgram(ServerSource):
             self._process = self.private()
         return Server(name=self.name, url=str(self._process.endpoint))
 
-    def private(self) -> ServerProcess:
-        process = ServerProcess(self._program)
+    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> ServerProcess:
+        process = ServerProcess(self._program, settings, keeps_data=keeps_data)
         process.start()
         return process
 
@@ -180,8 +205,8 @@ class EmbeddedSource(ServerSource):
     def shared(self) -> Server:
         return Server(name=self.name, url=str(self._endpoint()))
 
-    def private(self) -> ServerProcess:
-        return InstalledProgram(self.name, self._program()).private()
+    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> ServerProcess:
+        return InstalledProgram(self.name, self._program()).private(settings, keeps_data=keeps_data)
 
     def stop(self) -> None:
         if self._lease is not None:
@@ -217,10 +242,10 @@ class RunningServer(ServerSource):
     def shared(self) -> Server:
         return Server(name=self.name, url=self._url)
 
-    def private(self) -> ServerProcess:
+    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> ServerProcess:
         if self._embedded is None:
             raise ServerFailed("A server that runs already must not be harmed, and no embedded one is installed.")
-        return self._embedded.private()
+        return self._embedded.private(settings, keeps_data=keeps_data)
 
     def stop(self) -> None:
         if self._embedded is not None:
@@ -238,16 +263,23 @@ def programs(directory: Path) -> list[ServerSource]:
     return [InstalledProgram(program.parent.parent.name, program.absolute()) for program in found]
 
 
+def as_arguments(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as a server's command line; a value of several words is several arguments."""
+    return [word for name, value in settings.items() for word in (f"--{name}", *(shlex.split(value) or [""]))]
+
+
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((LOCALHOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        with socket.socket() as listener:
+            listener.bind((LOCALHOST, 0))
+            port: int = listener.getsockname()[1]
+        if port <= _HIGHEST_PORT:
+            return port
 
 
 def wait_until_it_answers(endpoint: Endpoint, *, lives: Callable[[], bool]) -> None:
@@ -260,7 +292,7 @@ def wait_until_it_answers(endpoint: Endpoint, *, lives: Callable[[], bool]) -> N
         if not lives():
             raise ServerFailed("it ended at once.")
         with suppress(OSError):
-            if ask_once(endpoint, "PING") == b"+PONG":
+            if ask_once(endpoint, "PING").startswith((b"+PONG", b"-NOAUTH")):
                 return
         time.sleep(0.01)
     raise ServerFailed(f"no answer within {_START_SECONDS:.0f} seconds.")

@@ -21,6 +21,7 @@ from papyra_streams import (
     StreamsError,
     Unavailable,
     UnknownKind,
+    WritePolicy,
     WrongType,
 )
 
@@ -273,7 +274,9 @@ async def test_a_wrong_password_is_told_apart_and_not_repeated(
     await private_wire("CONFIG", "SET", "requirepass", "right")
     address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
     for credentials in ("", ":wrong-pass@"):
-        backend = open_backend(url=f"redis://{credentials}{address}/0")
+        backend = open_backend(
+            url=f"redis://{credentials}{address}/0", write_policy=WritePolicy(queue_seconds=0.2, close_timeout=0.2)
+        )
         with pytest.raises(AuthenticationFailed) as raised:
             await backend.recover(PersistenceRecoveryConfig())
         assert "wrong-pass" not in repr(raised.value)

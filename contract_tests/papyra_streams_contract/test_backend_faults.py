@@ -18,6 +18,7 @@ from papyra_streams import (
     RedisStreamEntry,
     RedisStreamsConfig,
     RedisStreamsPersistence,
+    WritePolicy,
 )
 
 from .arranging import eventually, fields_of
@@ -40,7 +41,7 @@ class Greeter(Actor):
 
 async def test_an_actor_system_outlives_its_server(driver_name: str, private_server: PrivateServer) -> None:
     config = RedisStreamsConfig(
-        url=str(private_server.endpoint), driver=driver_name, connect_timeout=0.5, command_timeout=0.5
+        url=str(private_server.endpoint), driver=driver_name, write_policy=WritePolicy(queue_seconds=0.5)
     )
     backend = RedisStreamsPersistence(config)
     async with ActorSystem(persistence=backend) as system:

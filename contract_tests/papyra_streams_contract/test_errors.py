@@ -67,7 +67,7 @@ async def test_a_batch_that_failed_may_be_sent_again(store: StreamStore, stream:
         await store.append(stream, [b"a"], mark=mark(stream, 1))
     await wire("DEL", stream)
 
-    assert await store.append(stream, [b"a"], mark=mark(stream, 1)) == 1
+    assert (await store.append(stream, [b"a"], mark=mark(stream, 1))).count == 1
 
 
 async def test_an_error_carries_the_servers_code(store: StreamStore, stream: str, wire: Wire) -> None:
@@ -191,7 +191,7 @@ async def test_a_full_server_takes_the_same_batch_once_there_is_room(
         await private_store.append("stream", [b"a"], mark=mark("stream", 1))
     await private_wire("CONFIG", "SET", "maxmemory", "0")
 
-    assert await private_store.append("stream", [b"a"], mark=mark("stream", 1)) == 1
+    assert (await private_store.append("stream", [b"a"], mark=mark("stream", 1))).count == 1
 
 
 async def test_a_full_server_still_trims(private_store: StreamStore, private_wire: Wire) -> None:

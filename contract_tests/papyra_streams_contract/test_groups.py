@@ -1,6 +1,7 @@
 """Consumer groups: what is delivered, to whom, and until when it is pending."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ from papyra_streams.ports import GroupState, PendingState, StreamStore
 
 from . import needs
 from .arranging import fill, identifiers
+from .fixtures import IMPATIENT, OpenStore
+from .servers import PrivateServer
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -221,6 +224,19 @@ async def test_lag_counts_what_a_group_was_not_given_yet(store: StreamStore, str
 
     await store.read_group(stream, "workers", "me", count=2)
     assert await store.lag(stream, "workers") == 3
+
+
+@needs("lag")
+@pytest.mark.usefixtures("store")
+async def test_lag_needs_the_right_to_look_at_the_stream_alone(
+    open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
+) -> None:
+    await fill(private_wire, "stream", 3)
+    await private_wire("XGROUP", "CREATE", "stream", "workers", "0")
+    await private_wire("ACL", "SETUSER", "reader", "on", ">secret", "~stream", "+xinfo|groups", "+select")
+    reader = open_store(replace(private_server.endpoint, username="reader", password="secret"), IMPATIENT)
+
+    assert await reader.lag("stream", "workers") == 3
 
 
 @needs("lag")

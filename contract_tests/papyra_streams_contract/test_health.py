@@ -1,12 +1,13 @@
 """Whether the server answers, and what it can do."""
 
 import asyncio
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from papyra_streams import drivers
-from papyra_streams.ports import StreamStore, Timeouts
+from papyra_streams.ports import Appended, Confirmation, ProducerMark, StreamStore, Timeouts
 
 from . import needs
 from .arranging import fill
@@ -15,6 +16,12 @@ from .servers import PrivateServer, Server
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+# As in the documentation, where "orders" is the user.
+DOCUMENTED_RIGHTS = (
+    "on >secret ~papyra:orders:* +eval +evalsha +get +set +exists +xadd +xlen +xrange +xrevrange +xtrim +xdel"
+    " +xgroup|create +xreadgroup +xack +xclaim +xpending +xinfo|groups +memory|usage +select"
+)
 
 
 async def test_ping_returns_where_the_server_answers(store: StreamStore) -> None:
@@ -42,6 +49,48 @@ async def test_lag_is_a_capability_where_the_server_counts_it(store: StreamStore
 
     assert isinstance(group, list)
     assert (await store.capabilities()).lag is (b"lag" in group)
+
+
+async def test_fsync_is_a_capability_where_the_server_tells_of_it(synced_store: StreamStore, synced_wire: Wire) -> None:
+    (known,) = await synced_wire.rows("COMMAND", "INFO", "WAITAOF")
+
+    assert (await synced_store.capabilities()).fsync is (known is not None)
+
+
+async def test_fsync_is_no_capability_of_a_server_without_an_append_only_file(private_store: StreamStore) -> None:
+    assert (await private_store.capabilities()).fsync is False
+
+
+@needs("fsync")
+async def test_the_documented_rights_suffice_for_a_batch_that_is_confirmed_by_the_disk(
+    synced_store: StreamStore, synced_server: PrivateServer, synced_wire: Wire, open_store: OpenStore
+) -> None:
+    assert (await synced_store.capabilities()).fsync
+    await synced_wire("ACL", "SETUSER", "orders", *DOCUMENTED_RIGHTS.split(), "+waitaof")
+    store = open_store(replace(synced_server.endpoint, username="orders", password="secret"), IMPATIENT)
+    made = ProducerMark(key="papyra:orders:producer:{papyra:orders:events}:one", first=1, lifetime=60)
+    confirmation = Confirmation(fsync=True, timeout_ms=1000)
+
+    assert (await store.capabilities()).fsync
+    assert await store.append("papyra:orders:events", [b"a"], mark=made, confirmation=confirmation) == Appended(1)
+
+
+@needs("fsync")
+async def test_a_right_that_is_missing_takes_one_capability_away(
+    synced_store: StreamStore, synced_server: PrivateServer, synced_wire: Wire, open_store: OpenStore
+) -> None:
+    whole = await synced_store.capabilities()
+    for command, remaining in (("waitaof", replace(whole, fsync=False)), ("xgroup", replace(whole, lag=False))):
+        await synced_wire("ACL", "SETUSER", command, "on", ">secret", "~*", "+@all", f"-{command}")
+        store = open_store(replace(synced_server.endpoint, username=command, password="secret"), IMPATIENT)
+        assert await store.capabilities() == remaining
+
+
+@needs("fsync")
+async def test_a_full_server_can_still_be_asked_for_its_disk(synced_store: StreamStore, synced_wire: Wire) -> None:
+    await synced_wire("CONFIG", "SET", "maxmemory", "1")
+
+    assert (await synced_store.capabilities()).fsync
 
 
 async def test_trio_is_a_capability_of_a_driver_that_runs_on_it(store: StreamStore) -> None:

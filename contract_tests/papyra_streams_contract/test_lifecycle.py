@@ -1,7 +1,11 @@
 """From a store's making to its end."""
 
 import asyncio
+import gc
+import random
 import time
+import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -73,15 +77,37 @@ async def test_a_cancelled_call_does_not_disturb_others(private_store: StreamSto
 
 async def test_hundreds_of_calls_at_once_all_succeed(open_store: OpenStore, private_server: PrivateServer) -> None:
     private_store = open_store(private_server.endpoint, Timeouts())
-    counts = await asyncio.gather(
+    done = await asyncio.gather(
         *(private_store.append("stream", [b"x"], mark=mark("stream", 1, producer=f"{number}")) for number in range(500))
     )
 
-    assert sum(counts) == await private_store.length("stream") == 500
+    assert sum(each.count for each in done) == await private_store.length("stream") == 500
 
 
 async def test_a_store_that_was_never_used_can_be_closed(open_store: OpenStore) -> None:
     await open_store(UNROUTABLE, Timeouts()).aclose()
+
+
+async def test_closing_while_it_connects_leaves_no_socket_behind(
+    open_store: OpenStore, private_server: PrivateServer
+) -> None:
+    moments = random.Random(1)
+    named = replace(private_server.endpoint, host="localhost")
+    gc.collect()
+    with warnings.catch_warnings(record=True, category=ResourceWarning) as left:
+        warnings.simplefilter("always")
+        for _ in range(100):
+            store = open_store(named, IMPATIENT)
+            opening = asyncio.create_task(store.ping())
+            for _ in range(moments.randrange(14)):
+                await asyncio.sleep(0)
+            await asyncio.sleep(moments.choice([0, moments.random() * 0.002]))
+            opening.cancel()
+            await store.aclose()
+            await asyncio.wait([opening])
+        gc.collect()
+
+    assert [str(warning.message) for warning in left] == []
 
 
 async def test_a_store_may_be_closed_more_than_once(private_store: StreamStore) -> None:

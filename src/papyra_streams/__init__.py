@@ -1,10 +1,11 @@
 """Redis and Valkey Streams persistence for the Papyra actor framework."""
 
-from .application.metrics import StreamsMetrics
+from .application.metrics import Histogram, StreamsMetrics, WriteStats
 from .config import RedisConsumerGroupConfig, RedisStreamsConfig
 from .domain.groups import PendingSummary, RedisStreamEntry
 from .domain.kinds import StreamKind
 from .domain.reports import HeldBack, StreamAnomaly, StreamsCompactionReport
+from .domain.writing import WritePolicy
 from .errors import (
     AuthenticationFailed,
     Closed,
@@ -20,6 +21,8 @@ from .errors import (
     OutOfMemory,
     PermissionDenied,
     Rejected,
+    SpoolCorrupt,
+    SpoolFailed,
     StreamsError,
     Unavailable,
     UnknownDriver,
@@ -37,6 +40,7 @@ __all__ = [
     "GroupExists",
     "GroupMissing",
     "HeldBack",
+    "Histogram",
     "Indeterminate",
     "InvalidEntryId",
     "InvalidName",
@@ -50,6 +54,8 @@ __all__ = [
     "RedisStreamsConfig",
     "RedisStreamsPersistence",
     "Rejected",
+    "SpoolCorrupt",
+    "SpoolFailed",
     "StreamAnomaly",
     "StreamKind",
     "StreamsCompactionReport",
@@ -59,5 +65,7 @@ __all__ = [
     "UnknownDriver",
     "UnknownKind",
     "UnsupportedOperation",
+    "WritePolicy",
+    "WriteStats",
     "WrongType",
 ]

@@ -14,11 +14,11 @@ from .application.consuming import Consuming
 from .application.history import History
 from .application.integrity import Integrity
 from .application.journal import Journal
-from .application.metrics import StreamsMetrics
+from .application.metrics import WriteMeter
 from .application.retrying import RetryingStore, Revive
 from .config import RedisStreamsConfig
 from .endpoint import Endpoint
-from .ports import StreamStore, Timeouts
+from .ports import SpoolPort, StreamStore, Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,9 @@ def _driver(name: str, endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
     return drivers.load(name)(endpoint, timeouts)
 
 
-def _retrying(store: StreamStore, metrics: StreamsMetrics, revive: Revive) -> RetryingStore:
-    def count() -> None:
-        metrics.write_retries += 1
-
-    return RetryingStore(store, on_append_retry=count, revive=revive)
+def _spool(config: RedisStreamsConfig) -> SpoolPort | None:
+    path = config.spool_path()
+    return drivers.spool()(path, config.write_policy.spool_bytes) if path else None
 
 
 def _branches(*arguments: providers.Provider[Any]) -> dict[str, providers.Factory[StreamStore]]:
@@ -53,7 +51,8 @@ class _Container(containers.DeclarativeContainer):
 
     config = providers.Dependency(instance_of=RedisStreamsConfig)
     policy = providers.Dependency(instance_of=RetentionPolicy)
-    metrics = providers.Dependency(instance_of=StreamsMetrics)
+    meter = providers.Dependency(instance_of=WriteMeter)
+    metrics = meter.provided.metrics
     clock: providers.Object[Clock] = providers.Object(time.time)
     revive: providers.Dependency[Revive] = providers.Dependency()
     endpoint = providers.Dependency(instance_of=Endpoint)
@@ -68,13 +67,14 @@ class _Container(containers.DeclarativeContainer):
         **_branches(endpoint, timeouts),
     )
     # Not a Resource: dependency-injector awaits those with asyncio alone, and a backend also runs on trio.
-    store = providers.Singleton(_retrying, driver, metrics, revive)
+    store = providers.Singleton(RetryingStore, driver, revive=revive)
 
+    spool = providers.Callable(_spool, config)
     compaction = providers.Singleton(Compaction, store, keys, policy, clock, approximate=config.provided.approx_trim)
     services = providers.Factory(
         Services,
         store=store,
-        journal=providers.Singleton(Journal, store, keys, metrics, clock),
+        journal=providers.Singleton(Journal, store, keys, config.provided.write_policy, meter, clock, spool),
         history=providers.Singleton(History, store, keys, policy, clock, max_read=config.provided.max_read),
         consuming=providers.Singleton(Consuming, store, keys, metrics),
         compaction=compaction,
@@ -87,7 +87,7 @@ class _Container(containers.DeclarativeContainer):
 def compose(
     config: RedisStreamsConfig,
     policy: RetentionPolicy,
-    metrics: StreamsMetrics,
+    meter: WriteMeter,
     endpoint: Endpoint,
     *,
     revive: Revive,
@@ -100,7 +100,7 @@ def compose(
     container = _Container(
         config=providers.Object(config),
         policy=providers.Object(policy),
-        metrics=providers.Object(metrics),
+        meter=providers.Object(meter),
         revive=providers.Object(revive),
         endpoint=providers.Object(endpoint),
     )

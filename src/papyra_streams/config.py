@@ -2,17 +2,18 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
 
-from .domain.arguments import is_number, is_whole
+from .domain.arguments import LARGEST, check_count, check_seconds, is_whole
 from .domain.entries import EntryId
 from .domain.keys import Keyspace, check_name
+from .domain.writing import WritePolicy
 from .endpoint import parse_url, without_password
 from .errors import InvalidValue
 
 DRIVER_VARIABLE = "PAPYRA_STREAMS_DRIVER"
 DEFAULT_DRIVER = "redis"
-# Far beyond any use, and within what every server and event loop takes.
-_LARGEST = 2**31 - 1
 
 
 def _driver_from_environment() -> str:
@@ -58,23 +59,34 @@ class RedisStreamsConfig:
     command_timeout: float = 5.0
     """How long to wait for a reply, in seconds; the time a read may block by itself is added to it."""
 
+    write_policy: WritePolicy = field(default_factory=WritePolicy)
+    """What writing waits for, and where records stay while the server is away."""
+
     def __post_init__(self) -> None:
         parse_url(self.url)
         self.keyspace()
-        _check_count("scan_sample_size", self.scan_sample_size)
-        _check_count("max_read", self.max_read)
+        check_count("scan_sample_size", self.scan_sample_size)
+        check_count("max_read", self.max_read)
         if not isinstance(self.approx_trim, bool):
             raise InvalidValue(f"`approx_trim` must be True or False, not {self.approx_trim!r}.")
-        _check_seconds("connect_timeout", self.connect_timeout)
-        _check_seconds("command_timeout", self.command_timeout)
+        check_seconds("connect_timeout", self.connect_timeout)
+        check_seconds("command_timeout", self.command_timeout)
         if not isinstance(self.driver, str) or not self.driver:
             raise InvalidValue(
                 f"`driver` must be the name of a driver, such as {DEFAULT_DRIVER!r}, not {self.driver!r}."
             )
 
+        if not isinstance(self.write_policy, WritePolicy):
+            raise InvalidValue(f"`write_policy` must be a WritePolicy, not {type(self.write_policy).__name__}.")
+
     def keyspace(self) -> Keyspace:
         """Name the keys these settings lead to."""
         return Keyspace(self.prefix, self.system_id, self.quarantine_prefix)
+
+    def spool_path(self) -> Path | None:
+        """Name the file of the spool, which belongs to these streams wherever their server is; None without a spool."""
+        directory = self.write_policy.spool_path
+        return directory and directory / f"{quote(f'{self.prefix}:{self.system_id}', safe='')}.spool.sqlite3"
 
     def __repr__(self) -> str:
         """Show the settings without the password."""
@@ -112,10 +124,10 @@ class RedisConsumerGroupConfig:
         check_name("group", self.group)
         check_name("consumer", self.consumer)
         check_start(self.start_id)
-        _check_count("count", self.count, at_most=_LARGEST)
-        if self.block_ms is not None and not (is_whole(self.block_ms) and 0 <= self.block_ms <= _LARGEST):
+        check_count("count", self.count, at_most=LARGEST)
+        if self.block_ms is not None and not (is_whole(self.block_ms) and 0 <= self.block_ms <= LARGEST):
             raise InvalidValue(
-                f"`block_ms` must be a number of milliseconds from 0 to {_LARGEST}, or None, not {self.block_ms!r}."
+                f"`block_ms` must be a number of milliseconds from 0 to {LARGEST}, or None, not {self.block_ms!r}."
             )
 
 
@@ -126,14 +138,3 @@ def check_start(start_id: str) -> None:
     """
     if start_id != "$":
         EntryId.parse(start_id)
-
-
-def _check_count(name: str, value: object, *, at_most: int | None = None) -> None:
-    if not is_whole(value) or value < 1 or (at_most is not None and value > at_most):
-        limit = "" if at_most is None else f" to {at_most}"
-        raise InvalidValue(f"`{name}` must be a whole number from 1{limit}, not {value!r}.")
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if not is_number(value) or not 0 < value <= _LARGEST:
-        raise InvalidValue(f"`{name}` must be a number of seconds greater than 0, up to {_LARGEST}, not {value!r}.")

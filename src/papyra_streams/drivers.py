@@ -1,18 +1,19 @@
 """The drivers there are: entry points of the group `papyra_streams.drivers`, loaded only when they are chosen."""
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import cast
 
 from .endpoint import Endpoint
 from .errors import ConfigurationError, DriverNotInstalled, UnknownDriver
-from .ports import EmbeddedServers, StreamStore, Timeouts
+from .ports import EmbeddedServers, SpoolFactory, StreamStore, Timeouts
 
 DriverFactory = Callable[[Endpoint, Timeouts], StreamStore]
 """What an entry point names: builds a store without connecting."""
 
 _DRIVERS = "papyra_streams.drivers"
 _SERVERS = "papyra_streams.servers"
+_SPOOLS = "papyra_streams.spools"
 _OURS = "papyra-streams"
 
 
@@ -37,14 +38,24 @@ def embedded_servers() -> EmbeddedServers:
 
     :raises ConfigurationError: if no distribution offers it, or two do
     """
-    points = entry_points(group=_SERVERS, name="embedded")
+    load = _part("The embedded server", entry_points(group=_SERVERS, name="embedded"))
+    return cast("Callable[[], EmbeddedServers]", load)()
+
+
+def spool() -> SpoolFactory:
+    """Import what keeps records on local disk.
+
+    :raises ConfigurationError: if no distribution offers it, or two do
+    """
+    return cast("SpoolFactory", _part("The spool", entry_points(group=_SPOOLS, name="sqlite")))
+
+
+def _part(what: str, points: EntryPoints) -> object:
     if not points:
         raise ConfigurationError(
-            "Nothing that is installed starts the servers behind embedded:// URLs, so the installation is not whole:"
-            f" pip install --force-reinstall '{_OURS}[embedded]'."
+            f"{what} is not installed, so the installation is not whole: pip install --force-reinstall {_OURS}."
         )
-    point = _sole("The embedded server", points)
-    return cast("Callable[[], EmbeddedServers]", point.load())()
+    return _sole(what, points).load()
 
 
 def _only(name: str, points: Iterable[EntryPoint]) -> EntryPoint:

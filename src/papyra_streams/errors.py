@@ -96,6 +96,18 @@ class UnsupportedOperation(StreamsError):
     """The server or the driver cannot do what was asked."""
 
 
+class SpoolFailed(StreamsError):
+    """Records cannot be put on local disk, or taken from it, for now."""
+
+    remedy = "See that the disk has room, that `spool_dir` can be written, and that `spool_bytes` is large enough."
+
+
+class SpoolCorrupt(SpoolFailed):
+    """The file of the spool is damaged, or holds something else."""
+
+    remedy = "Move it away, and start again the processes that use it; a new one is made when it is needed."
+
+
 class Closed(StreamsError):
     """The backend was closed before the call."""
 

@@ -14,9 +14,8 @@ from .endpoint import EmbeddedDirectory, Endpoint
 from .errors import Closed, StreamsError, UnsupportedOperation
 from .ports import ServerLease, StreamStore
 
-# How long closing may wait for records under way, and again for the connections: a server that is away must not keep a
-# process from ending.
-_CLOSE_TIMEOUT = 5.0
+# How long closing may wait for the connections: a server that is away must not keep a process from ending.
+_DISCONNECT_TIMEOUT = 5.0
 
 
 class _Loop:
@@ -76,13 +75,11 @@ class Lifetime:
         with anyio.CancelScope(shield=True):
             await loop.opening.acquire()
         try:
-            await _flush(loop)
+            if loop.closing:
+                await loop.closing.aclose()
         finally:
-            try:
-                await _close(loop)
-            finally:
-                self._hold_lease(None)
-                loop.opening.release()
+            self._hold_lease(None)
+            loop.opening.release()
 
     def _loop(self) -> _Loop:
         loop = self._loops.get(None)
@@ -99,10 +96,14 @@ class Lifetime:
         self._refuse_if_closed()
         services = self._compose(await self._endpoint())
         _check_event_loop(services.store)
-        if self._closes_store:
-            loop.closing = _hold(services.store)
-            await anext(loop.closing)
-        loop.services = services
+        closing = _hold(services, closes_store=self._closes_store)
+        await anext(closing)
+        try:
+            await services.journal.open()
+        except BaseException:
+            await closing.aclose()
+            raise
+        loop.closing, loop.services = closing, services
         return services
 
     async def _endpoint(self) -> Endpoint:
@@ -126,28 +127,17 @@ class Lifetime:
             former.release()
 
 
-async def _flush(loop: _Loop) -> None:
-    if loop.services:
-        with anyio.move_on_after(_CLOSE_TIMEOUT):
-            await loop.services.journal.flush()
-
-
-async def _close(loop: _Loop) -> None:
-    if not loop.services:
-        return
-    with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-        if loop.closing:
-            await loop.closing.aclose()
-        # What could not be stored in time fails now, and is counted.
-        await loop.services.journal.flush()
-
-
-async def _hold(store: StreamStore) -> AsyncGenerator[None, None]:
-    """Close the store when this generator is closed, which asyncio and trio also do when their event loop ends."""
+async def _hold(services: Services, *, closes_store: bool) -> AsyncGenerator[None, None]:
+    """Close the services when this generator is closed, which asyncio and trio also do when their event loop ends."""
     try:
         yield
     finally:
-        await store.aclose()
+        try:
+            await services.journal.close()
+        finally:
+            if closes_store:
+                with anyio.move_on_after(_DISCONNECT_TIMEOUT, shield=True):
+                    await services.store.aclose()
 
 
 def _check_event_loop(store: StreamStore) -> None:

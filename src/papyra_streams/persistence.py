@@ -1,7 +1,7 @@
 """The backend Papyra is given."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from papyra.persistence.models import (
 )
 
 from . import drivers
-from .application.metrics import StreamsMetrics
+from .application.metrics import StreamsMetrics, WriteMeter, WriteStats
 from .composition import compose
 from .config import RedisConsumerGroupConfig, RedisStreamsConfig
 from .domain import records
@@ -65,10 +65,11 @@ class RedisStreamsPersistence(PersistenceBackend):
         if store is None:
             drivers.load(self.config.driver)
         self._metrics: StreamsMetrics = StreamsMetrics()
+        self._meter = WriteMeter(self._metrics)
         self._lifetime = Lifetime(
             parse_url(self.config.url),
             lambda endpoint: compose(
-                self.config, policy, self._metrics, endpoint, revive=self._lifetime.rejoin_server, store=store
+                self.config, policy, self._meter, endpoint, revive=self._lifetime.rejoin_server, store=store
             ),
             closes_store=store is None,
         )
@@ -83,10 +84,18 @@ class RedisStreamsPersistence(PersistenceBackend):
         """Whether `aclose` was called."""
         return self._lifetime.closed
 
+    def stats(self) -> WriteStats:
+        """Return where the records are at this moment, and how writing went since the backend was built."""
+        return self._meter.read()
+
     # -- writing
 
     async def record_event(self, event: PersistedEvent | Mapping[str, Any] | Any) -> None:
-        """Store a lifecycle event; return when the server has it, or when it is counted in ``metrics.write_errors``."""
+        """Store a lifecycle event.
+
+        Return when the server has it, or the spool, or when it is counted as lost in ``metrics.write_errors``; the
+        write policy says what is waited for, and how long.
+        """
         await self._record(EVENTS, event)
 
     async def record_audit(self, report: PersistedAudit | Mapping[str, Any] | Any) -> None:
@@ -97,15 +106,38 @@ class RedisStreamsPersistence(PersistenceBackend):
         """Store a message that could not be delivered; otherwise like `record_event`."""
         await self._record(DEAD_LETTERS, dead_letter)
 
+    async def record_many(
+        self,
+        records: Iterable[PersistedEvent | PersistedAudit | PersistedDeadLetter | Mapping[str, Any]]
+        | AsyncIterable[PersistedEvent | PersistedAudit | PersistedDeadLetter | Mapping[str, Any]],
+    ) -> int:
+        """Store records of any kinds, in order, and return how many there were.
+
+        It takes them as they come: of any number, a few batches of 500 at a time are in memory. What becomes of each is
+        as with `record_event`.
+
+        :param records: Papyra's models, or mappings with their fields and ``kind``: event, audit or dead_letter
+        :raises UnknownKind: at a record of another kind; those before it are stored
+        :raises InvalidValue: if ``records`` is no collection
+        """
+        if isinstance(records, Mapping | str | bytes) or not isinstance(records, Iterable | AsyncIterable):
+            raise InvalidValue(f"Give a list of records, or what yields them one by one, not {type(records).__name__}.")
+        services = await self._lifetime.services()
+        return await services.journal.record_many(records)
+
     async def _record(self, kind: Kind, record: object) -> None:
         try:
             services = await self._lifetime.services()
-        except UnsupportedOperation:
-            # The driver will never run on this event loop: better no actor system than one without its records.
+        except UnsupportedOperation as error:
+            # What was asked for will never work here: better no actor system than one without its records. It ends
+            # without telling why.
+            logger.error("No record can be stored: %s", error)  # noqa: TRY400 -- it is raised as well
             raise
-        except StreamsError as error:
-            self._metrics.write_errors += 1
-            logger.error("A record for %s is lost: %s", self.config.keyspace().stream(kind), error)  # noqa: TRY400 -- no fault of ours to trace
+        except Exception as error:
+            self._meter.lose(1)
+            unforeseen = None if isinstance(error, StreamsError) else error
+            stream = self.config.keyspace().stream(kind)
+            logger.error("A record for %s is lost: %s", stream, error, exc_info=unforeseen)  # noqa: TRY400 -- only some have a fault to trace
         else:
             await services.journal.record(kind, record)
 
@@ -234,8 +266,10 @@ class RedisStreamsPersistence(PersistenceBackend):
             raise
 
     async def aclose(self) -> None:
-        """Store what is under way and close; from any task, once or more often, within a few seconds.
+        """Store what is under way and close; from any task, once or more often, in bounded time.
 
-        A record that comes later is counted in ``metrics.write_errors`` and logged; everything else raises `Closed`.
+        What the server does not take within the write policy's ``close_timeout`` goes to the spool, or is counted as
+        lost. A record that comes later is lost too, which is counted in ``metrics.write_errors`` and logged; everything
+        else raises `Closed`.
         """
         await self._lifetime.aclose()

@@ -203,13 +203,16 @@ async def test_cancelled_blocking_reads_leak_no_connection(server: Server, strea
     await client.aclose()
 
 
-async def test_too_many_blocking_reads_are_refused_in_time(own_server: Server, stream: str) -> None:
+async def test_too_many_blocking_reads_are_refused_in_time_and_hold_up_no_batch(
+    own_server: Server, stream: str
+) -> None:
     client = CoredisClient(Endpoint(path=own_server.path), Timeouts(connect=0.5, command=0.5), private=1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: client.call_blocking("BLPOP", stream, 30, timeout=30))
         await until_blocked(client, 1)
         with anyio.fail_after(5), pytest.raises(Unavailable, match="in use"):
             await client.call_blocking("BLPOP", stream, 30, timeout=30)
+        assert await client.batch([("PING",)], timeout=1) == [b"PONG"]
         await client.call("RPUSH", stream, "done")
     await client.aclose()
 

@@ -59,7 +59,7 @@ PROGRAM = """
 import asyncio, sys, trio
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import Timeouts
-from papyra_streams_adapters._resp.tasks import spawn
+from papyra_streams.tasks import spawn
 from papyra_streams_adapters.coredis._client import CoredisClient
 
 async def use():

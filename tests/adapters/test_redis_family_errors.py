@@ -117,7 +117,6 @@ BY_CLASS = [
     ("ConnectionError", "Connection closed by server.", errors.Indeterminate, ""),
     ("TimeoutError", "Timeout reading from server.test:6379", errors.Indeterminate, ""),
     ("InvalidResponse", "Protocol Error: b'H'", errors.Indeterminate, ""),
-    ("DataError", "Invalid input of type: 'NoneType'", errors.InvalidValue, ""),
 ]
 
 

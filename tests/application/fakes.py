@@ -9,8 +9,10 @@ import orjson
 
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.ports import (
+    Appended,
     BadEntry,
     Capabilities,
+    Confirmation,
     GroupState,
     Obstacle,
     PendingState,
@@ -27,6 +29,7 @@ class Append:
     stream: str
     payloads: tuple[bytes, ...]
     mark: ProducerMark
+    confirmation: Confirmation | None
 
     @property
     def size(self) -> int:
@@ -62,6 +65,10 @@ class FakeStore(StreamStore):
         self.tells_memory = True
         self.refusals: deque[Exception] = deque()
         """Raised one by one instead of storing a batch."""
+        self.outage: Exception | None = None
+        """Raised instead of storing a batch, until it is taken away."""
+        self.confirms = True
+        self.syncs = True
         self._marks: dict[str, int] = {}
 
     def put(self, stream: str, entries: Iterable[Entry]) -> None:
@@ -74,22 +81,26 @@ class FakeStore(StreamStore):
 
     # -- append, as append.lua does it
 
-    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
-        self.appends.append(Append(stream, tuple(payloads), mark))
+    async def append(
+        self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark, confirmation: Confirmation | None = None
+    ) -> Appended:
+        self.appends.append(Append(stream, tuple(payloads), mark, confirmation))
         await self.before_append()
         if self.refusals:
             raise self.refusals.popleft()
+        if self.outage:
+            raise self.outage
         appended = self._append_once(stream, payloads, mark)
         await self.after_append()
-        return appended
+        return Appended(appended, confirmed=self.confirms)
 
     def _append_once(self, stream: str, payloads: Sequence[bytes], mark: ProducerMark) -> int:
-        if self._marks.get(mark.key, 0) >= mark.sequence:
-            return 0
-        self._marks[mark.key] = mark.sequence
+        new = payloads[max(0, self._marks.get(mark.key, 0) - mark.first + 1) :]
+        if new:
+            self._marks[mark.key] = mark.first + len(payloads) - 1
         first = len(self.streams[stream]) + 1
-        self.put(stream, (Entry(EntryId(first + n, 0), {b"data": payload}) for n, payload in enumerate(payloads)))
-        return len(payloads)
+        self.put(stream, (Entry(EntryId(first + n, 0), {b"data": payload}) for n, payload in enumerate(new)))
+        return len(new)
 
     # -- read
 
@@ -130,7 +141,7 @@ class FakeStore(StreamStore):
         """Answer."""
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities(lag=False, trio=True)
+        return Capabilities(lag=False, fsync=self.syncs, trio=True)
 
     async def aclose(self) -> None:
         """Have nothing to close."""

@@ -1,22 +1,22 @@
 """Writing: callers share round trips, in order, each record once, whatever happens to the server or to others."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from anyio.abc import TaskGroup
 
-from papyra_streams import StreamsMetrics
-from papyra_streams.application import retrying
+from papyra_streams import StreamsMetrics, UnknownKind, UnsupportedOperation, WritePolicy
 from papyra_streams.application.journal import Journal
-from papyra_streams.application.retrying import RetryingStore
+from papyra_streams.application.metrics import WriteMeter
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import AUDITS, EVENTS
-from papyra_streams.errors import Indeterminate, Unavailable
+from papyra_streams.errors import Unavailable
+from papyra_streams.ports import Confirmation
 
 from .fakes import FakeStore
 
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = 1_700_000_000.0
 STREAM = "papyra:orders:events"
+AUDIT_STREAM = "papyra:orders:audits"
 
 
 class Gate:
@@ -61,8 +62,17 @@ def metrics() -> StreamsMetrics:
 
 
 @pytest.fixture
-def journal(store: FakeStore, keys: Keyspace, metrics: StreamsMetrics) -> Journal:
-    return Journal(store, keys, metrics, lambda: NOW)
+def meter(metrics: StreamsMetrics) -> WriteMeter:
+    return WriteMeter(metrics)
+
+
+@pytest.fixture
+def journal(store: FakeStore, keys: Keyspace, meter: WriteMeter) -> Journal:
+    return journal_with(WritePolicy(), store, keys, meter)
+
+
+def journal_with(policy: WritePolicy, store: FakeStore, keys: Keyspace, meter: WriteMeter) -> Journal:
+    return Journal(store, keys, policy, meter, lambda: NOW, None)
 
 
 @pytest.fixture
@@ -70,9 +80,9 @@ def callers(journal: Journal) -> Callers:
     return Callers(journal)
 
 
-def numbers(store: FakeStore) -> list[int]:
-    """Return what the stream of events holds."""
-    return [orjson.loads(payload)["payload"] for payload in store.payloads(STREAM)]
+def numbers(store: FakeStore, stream: str = STREAM) -> list[int]:
+    """Return what a stream holds."""
+    return [orjson.loads(payload).get("payload") for payload in store.payloads(stream)]
 
 
 async def start(tasks: TaskGroup, callers: Callers, numbers_to_record: range) -> None:
@@ -167,19 +177,137 @@ async def test_a_record_larger_than_a_batch_is_stored_alone(store: FakeStore, jo
     assert len(store.payloads(STREAM)) == 1
 
 
-async def test_each_batch_has_the_next_number_of_its_producer(store: FakeStore, callers: Callers) -> None:
-    for number in range(3):
-        await callers.record(number)
+async def test_a_producer_numbers_its_records(store: FakeStore, callers: Callers) -> None:
+    gate = store.before_append = Gate()
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, callers, range(1))
+        await start(tasks, callers, range(1, 8))
+        gate.opened.set()
+    await callers.record(8)
 
-    assert [append.mark.sequence for append in store.appends] == [1, 2, 3]
+    assert [append.mark.first for append in store.appends] == [1, 2, 9]
     assert len({append.mark.key for append in store.appends}) == 1
 
 
 async def test_two_journals_are_two_producers(store: FakeStore, keys: Keyspace) -> None:
     for _ in range(2):
-        await Journal(store, keys, StreamsMetrics(), lambda: NOW).record(EVENTS, {"timestamp": NOW})
+        journal = journal_with(WritePolicy(), store, keys, WriteMeter(StreamsMetrics()))
+        await journal.record(EVENTS, {"timestamp": NOW})
 
     assert len(store.payloads(STREAM)) == 2
+
+
+# -- company
+
+
+@pytest.fixture
+def lingering(store: FakeStore, keys: Keyspace, meter: WriteMeter) -> Callers:
+    """Return callers of a journal in which records would wait for each other for very long."""
+    return Callers(journal_with(WritePolicy(linger=1000.0), store, keys, meter))
+
+
+async def test_a_lone_record_waits_for_no_company(store: FakeStore, lingering: Callers) -> None:
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, lingering, range(1))
+
+    assert numbers(store) == [0]
+
+
+async def test_who_records_soon_after_another_waits_for_company_until_a_batch_is_full(
+    store: FakeStore, lingering: Callers
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, lingering, range(1))
+        await start(tasks, lingering, range(1, 501))
+        assert numbers(store) == [0]
+        await start(tasks, lingering, range(501, 502))
+        assert len(numbers(store)) == 501
+        tasks.cancel_scope.cancel()
+
+    assert [len(append.payloads) for append in store.appends] == [1, 500]
+
+
+async def test_who_records_again_waits_for_no_company(store: FakeStore, lingering: Callers) -> None:
+    with anyio.fail_after(5):
+        for number in range(5):
+            await lingering.record(number)
+
+    assert numbers(store) == list(range(5))
+
+
+async def test_who_records_again_takes_those_along_who_wait_for_company(store: FakeStore, lingering: Callers) -> None:
+    await lingering.record(0)
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, lingering, range(1, 3))
+        assert numbers(store) == [0]
+        await lingering.record(3)
+
+    assert numbers(store)[-1] == 3
+    assert sorted(numbers(store)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_records_one_after_another_in_a_new_task_each_waits_for_company_once(
+    store: FakeStore, keys: Keyspace, meter: WriteMeter
+) -> None:
+    callers = Callers(journal_with(WritePolicy(linger=0.2), store, keys, meter))
+    began = anyio.current_time()
+    for number in range(20):
+        await asyncio.create_task(callers.record(number))
+
+    assert anyio.current_time() - began < 1.0
+
+
+async def test_to_have_recorded_before_a_task_began_does_not_make_the_task_impatient(
+    store: FakeStore, lingering: Callers
+) -> None:
+    await lingering.record(0)
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, lingering, range(1, 3))
+        assert numbers(store) == [0]
+        tasks.cancel_scope.cancel()
+
+
+async def test_company_is_waited_for_no_longer_than_the_policy_says(
+    store: FakeStore, keys: Keyspace, meter: WriteMeter
+) -> None:
+    callers = Callers(journal_with(WritePolicy(linger=0.05), store, keys, meter))
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, callers, range(1))
+        await start(tasks, callers, range(1, 8))
+
+    assert 0.04 < anyio.current_time() - began < 5
+    assert [len(append.payloads) for append in store.appends] == [1, 7]
+
+
+async def test_without_linger_nobody_waits_for_company(store: FakeStore, keys: Keyspace, meter: WriteMeter) -> None:
+    callers = Callers(journal_with(WritePolicy(linger=0), store, keys, meter))
+    for number in range(3):
+        async with anyio.create_task_group() as tasks:
+            await start(tasks, callers, range(number, number + 1))
+
+    assert [len(append.payloads) for append in store.appends] == [1, 1, 1]
+
+
+async def test_flush_ends_the_wait_for_company(store: FakeStore, keys: Keyspace, meter: WriteMeter) -> None:
+    journal = journal_with(WritePolicy(linger=1000.0), store, keys, meter)
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, Callers(journal), range(1))
+        await start(tasks, Callers(journal), range(1, 4))
+        with anyio.fail_after(5):
+            await journal.flush()
+
+    assert len(numbers(store)) == 4
+
+
+async def test_many_records_at_once_wait_for_no_company(store: FakeStore, keys: Keyspace, meter: WriteMeter) -> None:
+    journal = journal_with(WritePolicy(linger=1000.0), store, keys, meter)
+    with anyio.fail_after(5):
+        await journal.record_many(facts(10))
+        await journal.record_many(facts(10))
+
+    assert len(numbers(store)) == 10
 
 
 # -- callers that are cancelled
@@ -232,7 +360,7 @@ async def test_a_cancelled_caller_takes_no_other_record_along(
 
 
 @both_ways
-async def test_a_caller_that_is_cancelled_before_its_record_was_sent_takes_it_back(
+async def test_a_caller_that_is_cancelled_while_it_waits_for_its_turn_leaves_its_record(
     store: FakeStore, callers: Callers, way: str
 ) -> None:
     gate = store.before_append = Gate()
@@ -244,7 +372,8 @@ async def test_a_caller_that_is_cancelled_before_its_record_was_sent_takes_it_ba
         await anyio.wait_all_tasks_blocked()
         gate.opened.set()
 
-    assert numbers(store) == [0, 2]
+    assert sorted(numbers(store)) == [0, 1, 2]
+    assert numbers(store) == callers.called
 
 
 @both_ways
@@ -259,7 +388,7 @@ async def test_a_batch_that_its_cancelled_caller_left_is_sent_again_under_its_ma
         await anyio.wait_all_tasks_blocked()
     await callers.record(1)
 
-    assert [append.mark.sequence for append in store.appends] == [1, 1, 2]
+    assert [append.mark.first for append in store.appends] == [1, 1, 2]
     assert numbers(store) == [0, 1]
 
 
@@ -302,99 +431,169 @@ async def test_with_nothing_under_way_flush_asks_nothing(store: FakeStore, journ
     assert store.appends == []
 
 
-# -- a server that fails
+# -- many at once
 
 
-async def test_a_record_that_cannot_be_stored_is_counted_and_never_raised(
-    store: FakeStore, journal: Journal, metrics: StreamsMetrics
+def facts(count: int) -> list[dict[str, Any]]:
+    """Return records of two kinds, in turn."""
+    return [{"kind": ("event", "audit")[n % 2], "payload": n, "timestamp": NOW} for n in range(count)]
+
+
+async def test_many_records_are_stored_in_order(store: FakeStore, journal: Journal) -> None:
+    assert await journal.record_many(iter(facts(3001))) == 3001
+
+    assert numbers(store) == list(range(0, 3001, 2))
+    assert numbers(store, AUDIT_STREAM) == list(range(1, 3001, 2))
+
+
+async def test_many_records_may_come_from_an_asynchronous_source(store: FakeStore, journal: Journal) -> None:
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for fact in facts(20):
+            await anyio.lowlevel.checkpoint()
+            yield fact
+
+    assert await journal.record_many(source()) == 20
+    assert numbers(store) == list(range(0, 20, 2))
+
+
+async def test_of_many_records_a_few_batches_are_in_memory(
+    store: FakeStore, journal: Journal, meter: WriteMeter
 ) -> None:
-    store.refusals.append(Unavailable("The server is away."))
-    await journal.record(EVENTS, {"timestamp": NOW})
+    waiting: list[int] = []
 
-    assert (metrics.write_errors, metrics.records_written, metrics.bytes_written) == (1, 0, 0)
+    def source() -> Iterator[dict[str, Any]]:
+        for number in range(20_000):
+            waiting.append(meter.queued)
+            yield {"kind": "event", "payload": number, "timestamp": NOW}
+
+    await journal.record_many(source())
+
+    assert max(waiting) <= 3 * 500
+    assert len(store.appends) < 100
 
 
-async def test_every_record_of_a_lost_batch_is_counted(
-    store: FakeStore, callers: Callers, metrics: StreamsMetrics
+async def test_what_comes_before_a_record_of_no_kind_is_stored(store: FakeStore, journal: Journal) -> None:
+    with pytest.raises(UnknownKind):
+        await journal.record_many([*facts(2), {"payload": "of no kind"}])
+
+    assert (numbers(store), numbers(store, AUDIT_STREAM)) == ([0], [1])
+
+
+async def test_a_source_that_fails_is_heard_of_once_what_it_gave_is_stored(store: FakeStore, journal: Journal) -> None:
+    def source() -> Iterator[dict[str, Any]]:
+        yield from facts(2)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await journal.record_many(source())
+
+    assert numbers(store) == [0]
+
+
+async def test_many_records_and_single_ones_keep_the_order_of_the_calls(
+    store: FakeStore, journal: Journal, callers: Callers
 ) -> None:
     gate = store.before_append = Gate()
     async with anyio.create_task_group() as tasks:
         await start(tasks, callers, range(1))
-        await start(tasks, callers, range(1, 8))
-        store.refusals += [Unavailable("The server is away.")] * 2
+        tasks.start_soon(journal.record_many, [{"kind": "event", "payload": 1, "timestamp": NOW}])
+        await anyio.wait_all_tasks_blocked()
+        await start(tasks, callers, range(2, 3))
         gate.opened.set()
 
-    assert metrics.write_errors == 8
+    assert numbers(store) == [0, 1, 2]
 
 
-async def test_an_outage_is_logged_once_and_so_is_its_end(
-    store: FakeStore, callers: Callers, caplog: pytest.LogCaptureFixture
+# -- durability
+
+
+async def test_without_more_being_asked_the_servers_memory_is_enough(store: FakeStore, journal: Journal) -> None:
+    await journal.open()
+    await journal.record(EVENTS, {"timestamp": NOW})
+
+    assert store.appends[0].confirmation is None
+
+
+@pytest.mark.parametrize(
+    ("durability", "asked_for"),
+    [("fsync", Confirmation(fsync=True, timeout_ms=250)), ("replicas=3", Confirmation(replicas=3, timeout_ms=250))],
+)
+async def test_more_is_asked_for_with_each_batch(
+    store: FakeStore, keys: Keyspace, meter: WriteMeter, durability: str, asked_for: Confirmation
 ) -> None:
-    caplog.set_level(logging.INFO, logger="papyra_streams")
-    store.refusals += [Unavailable("The server is away.")] * 3
-    for number in range(5):
-        await callers.record(number)
+    policy = WritePolicy(durability=durability, durability_timeout=0.25)
+    journal = journal_with(policy, store, keys, meter)
+    await journal.open()
+    await journal.record(EVENTS, {"timestamp": NOW})
 
-    assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
-        ("ERROR", f"Records for {STREAM} are lost until further notice: The server is away."),
-        ("WARNING", f"Records are stored again in {STREAM}; 3 were lost."),
-    ]
-    assert numbers(store) == [3, 4]
+    assert store.appends[0].confirmation == asked_for
+    assert (meter.metrics.fsync_shortfalls, meter.metrics.replica_shortfalls) == (0, 0)
 
 
-async def test_the_next_outage_is_logged_again(
-    store: FakeStore, callers: Callers, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("durability", "shortfalls"), [("fsync", (2, 0)), ("replicas=1", (0, 2))], ids=["fsync", "replicas"]
+)
+@pytest.mark.parametrize(("on_shortfall", "lines"), [("log", 2), ("count", 0)])
+async def test_a_confirmation_that_does_not_come_is_counted_and_logged_when_it_begins_and_ends(
+    store: FakeStore,
+    keys: Keyspace,
+    meter: WriteMeter,
+    caplog: pytest.LogCaptureFixture,
+    durability: str,
+    shortfalls: tuple[int, int],
+    on_shortfall: Any,
+    lines: int,
 ) -> None:
-    for number in range(3):
-        store.refusals.append(Unavailable("The server is away."))
-        await callers.record(number)
-        await callers.record(number)
+    journal = journal_with(WritePolicy(durability=durability, on_shortfall=on_shortfall), store, keys, meter)
+    for confirms in (True, False, False, True, True):
+        store.confirms = confirms
+        await journal.record(EVENTS, {"timestamp": NOW})
 
-    assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == 3
+    assert (meter.metrics.fsync_shortfalls, meter.metrics.replica_shortfalls) == shortfalls
+    assert meter.metrics.records_written == len(store.payloads(STREAM)) == 5
+    assert len([entry for entry in caplog.records if "confirmed" in entry.getMessage()]) == lines
 
 
-async def test_an_unforeseen_error_does_not_reach_the_caller_but_the_log(
-    store: FakeStore, callers: Callers, metrics: StreamsMetrics, caplog: pytest.LogCaptureFixture
+async def test_a_server_that_cannot_tell_of_syncs_is_refused_at_opening(
+    store: FakeStore, keys: Keyspace, meter: WriteMeter
 ) -> None:
-    store.refusals.append(ZeroDivisionError("unforeseen"))
-    await callers.record(1)
-    await callers.record(2)
+    store.syncs = False
 
-    (entry,) = [entry for entry in caplog.records if entry.levelname == "ERROR"]
-    assert entry.exc_info is not None
-    assert entry.exc_info[0] is ZeroDivisionError
-    assert (metrics.write_errors, numbers(store)) == (1, [2])
+    with pytest.raises(UnsupportedOperation, match="appendonly yes"):
+        await journal_with(WritePolicy(durability="fsync"), store, keys, meter).open()
 
 
-async def test_a_batch_that_may_have_arrived_counts_as_lost_and_is_not_stored_twice(
-    store: FakeStore, callers: Callers, metrics: StreamsMetrics
+async def test_a_server_that_is_away_at_opening_is_not_asked_whether_it_tells_of_syncs(
+    store: FakeStore, keys: Keyspace, meter: WriteMeter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.after_append = raising_once(Indeterminate("No reply."))
-    await callers.record(1)
-    await callers.record(2)
+    async def away() -> None:
+        raise Unavailable("The server is away.")
 
-    assert (metrics.write_errors, numbers(store)) == (1, [1, 2])
+    monkeypatch.setattr(store, "capabilities", away)
+    journal = journal_with(WritePolicy(durability="fsync"), store, keys, meter)
+    await journal.open()
+    await journal.record(EVENTS, {"timestamp": NOW})
 
-
-async def test_a_batch_whose_reply_was_lost_is_repeated_and_stored_once(
-    store: FakeStore, keys: Keyspace, metrics: StreamsMetrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retrying, "delays", lambda: [0.0])
-    store.after_append = raising_once(Indeterminate("No reply."))
-    retries: list[None] = []
-    journal = Journal(RetryingStore(store, on_append_retry=lambda: retries.append(None)), keys, metrics, lambda: NOW)
-    await Callers(journal).record(1)
-
-    assert numbers(store) == [1]
-    assert (metrics.records_written, metrics.write_errors, len(retries)) == (1, 0, 1)
+    assert numbers(store) == [None]
 
 
-def raising_once(error: Exception) -> Callable[[], Awaitable[None]]:
-    """Return what raises an error the first time it is called."""
-    errors = [error]
+# -- what it tells
 
-    async def fail(*_: Any) -> None:
-        if errors:
-            raise errors.pop()
 
-    return fail
+async def test_it_tells_what_is_under_way(store: FakeStore, callers: Callers, meter: WriteMeter) -> None:
+    gate = store.before_append = Gate()
+    async with anyio.create_task_group() as tasks:
+        await start(tasks, callers, range(1))
+        await start(tasks, callers, range(1, 8))
+        stats = meter.read()
+        assert (stats.queued, stats.in_flight, stats.batches) == (8, 1, 0)
+        assert stats.queued_bytes > 8 * 20
+        gate.opened.set()
+
+    stats = meter.read()
+    assert (stats.queued, stats.queued_bytes, stats.in_flight, stats.batches) == (0, 0, 0, 2)
+    assert (stats.batch_sizes.count, stats.batch_sizes.total, stats.batch_sizes.mean) == (2, 8, 4)
+    assert stats.batch_sizes.counts[stats.batch_sizes.bounds.index(1)] == 1
+    assert stats.batch_sizes.counts[stats.batch_sizes.bounds.index(10)] == 1
+    assert stats.flush_latency.count == 2
+    assert 0 < stats.flush_latency.mean < 60

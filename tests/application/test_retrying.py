@@ -1,6 +1,7 @@
 """What is sent again, after which error, how often; and what never is."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -19,13 +20,12 @@ from .fakes import FakeStore
 pytestmark = pytest.mark.anyio
 
 ID = EntryId(1, 0)
-MARK = ProducerMark(key="mark", sequence=1, lifetime=60)
-ATTEMPTS = 6
+MARK = ProducerMark(key="mark", first=1, lifetime=60)
+ATTEMPTS = 7
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 REPEATABLE: dict[str, Call] = {
-    "append": (("s", [b"{}"]), {"mark": MARK}),
     "newest": (("s",), {"count": 1, "before": ID}),
     "length": (("s",), {}),
     "memory": (("s",), {}),
@@ -44,6 +44,7 @@ UNREPEATABLE: dict[str, Call] = {
     "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
 }
 VERBS = REPEATABLE | UNREPEATABLE
+APPEND: Call = (("s", [b"{}"]), {"mark": MARK, "confirmation": None})
 ANSWERLESS = ("create_group", "ping")
 FINAL = [
     kind
@@ -75,26 +76,20 @@ def replace(store: FakeStore, verb: str, *failures: Exception) -> Spy:
 
 
 def asked(store: StreamStore, verb: str) -> Awaitable[object]:
-    arguments, named = VERBS[verb]
+    arguments, named = APPEND if verb == "append" else VERBS[verb]
     ask: Callable[..., Awaitable[object]] = getattr(store, verb)
     return ask(*arguments, **named)
 
 
 @pytest.fixture
-def retries() -> list[None]:
-    """Return a list that grows by one with each batch that is sent again."""
-    return []
-
-
-@pytest.fixture
-def patient(store: FakeStore, retries: list[None], monkeypatch: pytest.MonkeyPatch) -> RetryingStore:
+def patient(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> RetryingStore:
     """Return a store that tries again without delay."""
     monkeypatch.setattr(retrying, "delays", lambda: [0.0] * (ATTEMPTS - 1))
-    return RetryingStore(store, on_append_retry=lambda: retries.append(None))
+    return RetryingStore(store)
 
 
 def test_every_verb_of_the_ports_is_in_the_tables_above() -> None:
-    assert StreamStore.__abstractmethods__ - {"event_loops", "aclose"} == set(VERBS)
+    assert StreamStore.__abstractmethods__ - {"event_loops", "append", "aclose"} == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -166,23 +161,32 @@ async def test_attempts_are_bounded_and_the_last_error_is_raised(
     assert len(spy.calls) == ATTEMPTS
 
 
-async def test_batches_that_are_sent_again_are_counted(
-    store: FakeStore, patient: RetryingStore, retries: list[None]
+@pytest.mark.parametrize("error", [Unavailable, Indeterminate, OutOfMemory])
+async def test_appending_is_left_to_the_write_path(
+    store: FakeStore, patient: RetryingStore, error: type[errors.StreamsError]
 ) -> None:
-    replace(store, "append", Unavailable("not run"), Indeterminate("no reply"))
-    await asked(patient, "append")
+    spy = replace(store, "append", error("not stored"))
+    with pytest.raises(error):
+        await asked(patient, "append")
 
-    assert len(retries) == 2
+    assert spy.calls == [APPEND]
 
 
-@pytest.mark.parametrize("verb", VERBS.keys() - {"append"})
-async def test_nothing_else_is_counted(
-    store: FakeStore, patient: RetryingStore, retries: list[None], verb: str
+@pytest.mark.parametrize("verb", ["ping", "append"])
+async def test_a_server_that_cannot_be_reached_is_brought_back_where_that_can_be_done(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
+    monkeypatch.setattr(retrying, "delays", lambda: [0.0])
+    revived: list[str] = []
+
+    async def revive() -> None:
+        revived.append(verb)
+
     replace(store, verb, Unavailable("not run"))
-    await asked(patient, verb)
+    with suppress(Unavailable):
+        await asked(RetryingStore(store, revive=revive), verb)
 
-    assert retries == []
+    assert revived == [verb]
 
 
 async def test_a_store_is_closed_once(store: FakeStore, patient: RetryingStore) -> None:
@@ -215,7 +219,7 @@ def test_delays_differ_so_that_many_clients_do_not_come_at_once() -> None:
 async def test_it_waits_between_attempts(store: FakeStore) -> None:
     replace(store, "ping", *[Unavailable("not run")] * (ATTEMPTS - 1))
     began = anyio.current_time()
-    await RetryingStore(store, on_append_retry=lambda: None).ping()
+    await RetryingStore(store).ping()
 
     assert 1.5 < anyio.current_time() - began < 4
 
@@ -224,6 +228,6 @@ async def test_it_waits_between_attempts(store: FakeStore) -> None:
 async def test_a_caller_that_is_cancelled_is_not_kept_waiting(store: FakeStore) -> None:
     spy = replace(store, "ping", *[Unavailable("not run")] * 100)
     with anyio.move_on_after(0.001):
-        await RetryingStore(store, on_append_retry=lambda: None).ping()
+        await RetryingStore(store).ping()
 
     assert len(spy.calls) == 1

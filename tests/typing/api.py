@@ -1,5 +1,6 @@
 """The public API as a user writes it. Nothing here is run: mypy checks that the types are what they should be."""
 
+from pathlib import Path
 from typing import assert_type
 
 from papyra.persistence.backends.retention import RetentionPolicy
@@ -16,6 +17,7 @@ from papyra.persistence.models import (
 
 from papyra_streams import (
     HeldBack,
+    Histogram,
     PendingSummary,
     RedisConsumerGroupConfig,
     RedisStreamEntry,
@@ -26,6 +28,8 @@ from papyra_streams import (
     StreamsCompactionReport,
     StreamsError,
     StreamsMetrics,
+    WritePolicy,
+    WriteStats,
 )
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import StreamStore, Timeouts
@@ -49,6 +53,22 @@ async def record(backend: RedisStreamsPersistence, event: PersistedEvent, letter
     await backend.record_event(event)
     await backend.record_event({"event_type": "x"})
     await backend.record_dead_letter(letter)
+
+
+async def record_many(backend: RedisStreamsPersistence, event: PersistedEvent, audits: list[PersistedAudit]) -> None:
+    """Record models of several kinds, and whatever comes out of a generator."""
+    assert_type(await backend.record_many([event, {"kind": "audit"}]), int)
+    await backend.record_many(audits)
+    await backend.record_many(audit for audit in audits)
+
+
+def write(directory: Path) -> None:
+    """Say how to write, and look at how it went."""
+    policy = WritePolicy(spool_dir=directory, durability="replicas=2", on_shortfall="count", queue_seconds=3)
+    backend = RedisStreamsPersistence(RedisStreamsConfig(write_policy=policy))
+    assert_type(backend.stats(), WriteStats)
+    assert_type(backend.stats().flush_latency, Histogram)
+    assert_type(backend.stats().batch_sizes.mean, float)
 
 
 async def read(backend: RedisStreamsPersistence) -> None:

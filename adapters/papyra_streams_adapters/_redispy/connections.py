@@ -8,6 +8,29 @@ from papyra_streams.ports import Timeouts
 from papyra_streams_adapters._resp.errors import closed, repeats
 
 from .library import Connection, Library
+from .patience import Patience
+
+
+class Line:
+    """A connection, the socket under it, and the time limit on what it is used for."""
+
+    __slots__ = ("connection", "patience", "transport")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.patience = Patience()
+        self.transport: asyncio.WriteTransport | None = None
+
+    def opened(self) -> None:
+        """Take note of the socket that the connection has now."""
+        writer = self.connection._writer  # noqa: SLF001 -- the clients tell of it nowhere else
+        self.transport = writer.transport if writer else None
+
+    def cut(self) -> None:
+        """Close the socket now. The clients keep it until it has taken all they wrote, however late that is."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
 
 
 class Connections:
@@ -23,48 +46,61 @@ class Connections:
         self._timeouts = timeouts
         self._limit = limit
         self._slots = asyncio.Semaphore(limit)
-        self._idle: list[Connection] = []
-        self._lent: set[Connection] = set()
+        self._idle: list[Line] = []
+        self._lent: set[Line] = set()
         self._closed = False
 
-    async def acquire(self) -> Connection:
+    async def acquire(self) -> Line:
         """Return a connection that is open, ours alone and has nothing left to read.
 
         :raises Unavailable: if all are lent and none comes back in time, or none can be opened
         :raises Closed: from `aclose` on
         """
-        await self._take_slot()
+        if self._slots.locked():
+            await self._wait_for_slot()
+        else:
+            await self._slots.acquire()
         if self._closed:
             self._slots.release()
             raise closed()
-        connection = self._idle.pop() if self._idle else self._library.connection(self._endpoint, self._timeouts)
-        self._lent.add(connection)
         try:
-            await self._open(connection)
+            line = self._idle.pop() if self._idle else Line(self._library.connection(self._endpoint, self._timeouts))
         except BaseException:
-            await connection.disconnect(nowait=True)
-            self.release(connection)
+            self._slots.release()
             raise
-        return connection
+        self._lent.add(line)
+        try:
+            # The clients do not see that the other side has reset the connection.
+            if line.transport is None or line.transport.is_closing() or await self._is_stale(line.connection):
+                await self._open(line)
+        except BaseException:
+            await line.connection.disconnect(nowait=True)
+            self.release(line)
+            raise
+        return line
 
-    def release(self, connection: Connection) -> None:
+    def release(self, line: Line) -> None:
         """Take a connection back; one that was cut off is forgotten."""
-        self._lent.discard(connection)
-        if connection.is_connected and not self._closed:
-            self._idle.append(connection)
+        self._lent.discard(line)
+        if line.connection.is_connected and not self._closed:
+            self._idle.append(line)
+        else:
+            line.patience.end()
+            line.cut()
         self._slots.release()
 
     async def aclose(self) -> None:
         """Close every connection, lent or not. Who waits for a reply gets an error."""
         self._closed = True
-        connections = [*self._idle, *self._lent]
+        for line in self._idle:
+            line.patience.end()
+        lines = [*self._idle, *self._lent]
         self._idle.clear()
-        await asyncio.gather(*(connection.disconnect() for connection in connections), return_exceptions=True)
+        for line in lines:
+            line.cut()
+        await asyncio.gather(*(line.connection.disconnect() for line in lines), return_exceptions=True)
 
-    async def _take_slot(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
+    async def _wait_for_slot(self) -> None:
         try:
             async with asyncio.timeout(self._timeouts.command):
                 await self._slots.acquire()
@@ -72,14 +108,13 @@ class Connections:
             message = f"All {self._limit} connections to {self._endpoint} were busy for {self._timeouts.command:g} s."
             raise Unavailable(message) from error
 
-    async def _open(self, connection: Connection) -> None:
-        if connection.is_connected:
-            if not await self._is_stale(connection):
-                return
-            await connection.disconnect(nowait=True)
-        failure = await self._connect(connection)
+    async def _open(self, line: Line) -> None:
+        if line.connection.is_connected:
+            await line.connection.disconnect(nowait=True)
+        failure = await self._connect(line.connection)
         if failure is not None:
             raise failure
+        line.opened()
         if self._closed:
             raise closed()
 

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from papyra_streams.errors import InvalidValue, StreamsError
+from papyra_streams.errors import StreamsError
 from papyra_streams_adapters._resp.errors import lost, server_error, unreachable, without_arguments
 
 
@@ -23,8 +23,6 @@ class Exceptions(Protocol):
     def ClusterDownError(self) -> type[Exception]: ...
     @property
     def ConnectionError(self) -> type[Exception]: ...
-    @property
-    def DataError(self) -> type[Exception]: ...
     @property
     def ExecAbortError(self) -> type[Exception]: ...
     @property
@@ -59,7 +57,6 @@ class ErrorTable:
         """What may come out of a connection."""
         self._base = base
         self._connection = exceptions.ConnectionError
-        self._encoding = (exceptions.DataError, UnicodeEncodeError)
         self._response = exceptions.ResponseError
         self._codes = _codes(exceptions)
 
@@ -73,11 +70,9 @@ class ErrorTable:
         return answer or unreachable(endpoint, without_arguments(str(error)) or "no connection in time")
 
     def exchanging(self, error: Exception, endpoint: object) -> StreamsError | None:
-        """Translate what was raised while the command was encoded and sent, and its reply read."""
+        """Translate what was raised while the command was sent and its reply read."""
         if not isinstance(error, self.faults):
             return None
-        if isinstance(error, self._encoding):
-            return InvalidValue(f"An argument cannot be sent: {error}")
         return self.answer(error) or lost(endpoint, str(error) or "no reply in time")
 
     def answer(self, error: BaseException) -> StreamsError | None:

@@ -1,22 +1,22 @@
 """The two client libraries, as far as they differ."""
 
-import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import Timeouts
-from papyra_streams_adapters._resp.client import Argument, Command, Reply
+from papyra_streams_adapters._resp.client import Reply
+from papyra_streams_adapters._resp.keepalive import KEEPALIVE
 
 from .errors import ErrorTable
-
-# redis-py's own defaults; valkey-py has none, and leaves the system's two hours. Not every system has all three.
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
 class Connection(Protocol):
     """What is used of a client's connection."""
+
+    _writer: asyncio.StreamWriter | None
 
     @property
     def is_connected(self) -> bool: ...
@@ -25,11 +25,7 @@ class Connection(Protocol):
 
     async def disconnect(self, nowait: bool = False) -> None: ...  # noqa: FBT001, FBT002 -- the client's signature
 
-    def pack_command(self, *args: Argument) -> Sequence[bytes]: ...
-
-    def pack_commands(self, commands: Iterable[Command]) -> Sequence[bytes]: ...
-
-    async def send_packed_command(self, command: Sequence[bytes]) -> None: ...
+    async def send_packed_command(self, command: bytes, check_health: bool = True) -> None: ...  # noqa: FBT001, FBT002 -- the client's signature
 
     async def read_response(self, *, disconnect_on_error: bool = True) -> Reply: ...
 
@@ -67,7 +63,7 @@ class Library:
             "host": endpoint.host,
             "port": endpoint.port,
             "socket_keepalive": True,
-            "socket_keepalive_options": {getattr(socket, k): v for k, v in _KEEPALIVE.items() if hasattr(socket, k)},
+            "socket_keepalive_options": KEEPALIVE,
         }
         if not endpoint.tls:
             return self.tcp(**options)

@@ -36,9 +36,13 @@ class RespClient(ABC):
         """
 
     @abstractmethod
-    async def batch(self, commands: Sequence[Command]) -> list[Reply | StreamsError]:
-        """Run commands in one round trip, in order, not atomically; an error stands in its command's place.
+    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+        """Run commands in one round trip on one connection, in order, not atomically.
 
+        An error stands in its command's place; one whose reply is lost after others came is `Indeterminate` there. All
+        replies together may take as long as that of one command, and ``timeout`` more.
+
+        :param timeout: for how many seconds the server may hold replies back, such as WAIT's; nobody else is delayed
         :raises StreamsError: only where nothing is known of any of them
         """
 

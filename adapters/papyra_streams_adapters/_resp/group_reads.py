@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable
 import anyio
 
 from papyra_streams.domain.entries import Entry
-
-from .tasks import DetachedTask, spawn
+from papyra_streams.tasks import DetachedTask, spawn
 
 
 class GroupReads:

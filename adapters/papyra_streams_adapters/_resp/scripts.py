@@ -1,4 +1,4 @@
-"""The steps that must be atomic: Lua from `papyra_streams/scripts`, sent whole only where the server lacks it."""
+"""The steps that must be atomic: Lua from `papyra_streams/scripts`, sent whole where the server may lack it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Self
 
-from papyra_streams.errors import ScriptMissing
+from papyra_streams.errors import ScriptMissing, StreamsError
 
-from .client import Argument, Reply, RespClient
+from .client import Argument, Command, Reply, RespClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,25 @@ class Script:
             return await client.call("EVALSHA", self.digest, *words, keys=positions)
         except ScriptMissing:
             return await client.call("EVAL", self.source, *words, keys=positions)
+
+    async def run_before(
+        self,
+        client: RespClient,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        commands: Sequence[Command],
+        *,
+        timeout: float,
+    ) -> tuple[Reply, list[Reply | StreamsError]]:
+        """Run it, and commands after it, in one round trip on one connection; return its reply and theirs.
+
+        It is sent whole each time: where the server lacked it, the commands would run without it.
+
+        :param timeout: for how many seconds the server may hold the commands' replies back
+        :raises StreamsError: what the script came to; the commands' errors stand in their places
+        """
+        words = (len(keys), *keys, *arguments)
+        reply, *others = await client.batch([("EVAL", self.source, *words), *commands], timeout=timeout)
+        if isinstance(reply, StreamsError):
+            raise reply
+        return reply, others

@@ -9,12 +9,17 @@ import anyio
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.errors import (
     GroupMissing,
+    OutOfMemory,
     PermissionDenied,
+    Rejected,
+    StreamsError,
     UnsupportedOperation,
 )
 from papyra_streams.ports import (
+    Appended,
     BadEntry,
     Capabilities,
+    Confirmation,
     GroupState,
     PendingState,
     ProducerMark,
@@ -22,7 +27,7 @@ from papyra_streams.ports import (
     TrimOutcome,
 )
 
-from . import replies
+from . import confirming, replies
 from .client import Argument, RespClient
 from .group_reads import GroupReads
 from .scripts import Script
@@ -48,9 +53,17 @@ class RespStore(StreamStore):
 
     # -- append
 
-    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
-        arguments: list[Argument] = [mark.sequence, mark.lifetime, *payloads]
-        return replies.number(await Script.named("append").run(self._client, (stream, mark.key), arguments))
+    async def append(
+        self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark, confirmation: Confirmation | None = None
+    ) -> Appended:
+        keys = (stream, mark.key)
+        arguments: list[Argument] = [mark.first, mark.lifetime, *payloads]
+        waits = confirming.waits(confirmation) if confirmation else ()
+        if confirmation is None or not waits:
+            return Appended(replies.number(await Script.named("append").run(self._client, keys, arguments)))
+        longest = len(waits) * confirmation.timeout_ms / 1000
+        count, said = await Script.named("append").run_before(self._client, keys, arguments, waits, timeout=longest)
+        return Appended(replies.number(count), confirmed=confirming.came(waits, said))
 
     # -- read
 
@@ -136,12 +149,13 @@ class RespStore(StreamStore):
         return [replies.group_state(row) for row in replies.group_rows(reply)]
 
     async def lag(self, stream: str, group: str) -> int | None:
-        if not (await self.capabilities()).lag:
-            raise UnsupportedOperation("This server does not count a group's lag; Redis 7.0 and every Valkey do.")
         reply = await self._client.call("XINFO", "GROUPS", stream, keys=(2,))
         for row in replies.group_rows(reply):
-            if replies.text(row["name"]) == group:
-                return None if row["lag"] is None else replies.number(row["lag"])
+            if replies.text(row["name"]) != group:
+                continue
+            if "lag" not in row:
+                raise UnsupportedOperation("This server does not count a group's lag; Redis 7.0 and every Valkey do.")
+            return None if row["lag"] is None else replies.number(row["lag"])
         raise GroupMissing(f"The stream {stream} has no group {group!r}.")
 
     # -- maintenance
@@ -168,13 +182,28 @@ class RespStore(StreamStore):
 
     async def capabilities(self) -> Capabilities:
         if self._capabilities is None:
-            self._capabilities = Capabilities(lag=await self._counts_lag(), trio="trio" in self.event_loops)
+            self._capabilities = Capabilities(
+                lag=await self._counts_lag(), fsync=await self._tells_of_syncs(), trio="trio" in self.event_loops
+            )
         return self._capabilities
 
     async def _counts_lag(self) -> bool:
         # A key of its own for each asker: two at once would find each other's group.
         probe = f"papyra-streams:probe:{uuid4().hex}"
-        return replies.number(await Script.named("counts_lag").run(self._client, (probe,), ())) == 1
+        try:
+            return replies.number(await Script.named("counts_lag").run(self._client, (probe,), ())) == 1
+        except (PermissionDenied, OutOfMemory):
+            # Whoever asks for something else is not to fail for it.
+            return False
+
+    async def _tells_of_syncs(self) -> bool:
+        # It is refused where there is no append-only file. A batch holds nobody up.
+        (reply,) = await self._client.batch([("WAITAOF", 1, 0, 1)], timeout=0.001)
+        if isinstance(reply, UnsupportedOperation | PermissionDenied | Rejected):
+            return False
+        if isinstance(reply, StreamsError):
+            raise reply
+        return True
 
     async def aclose(self) -> None:
         await self._client.aclose()

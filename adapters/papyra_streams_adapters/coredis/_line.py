@@ -2,38 +2,29 @@
 
 import logging
 import math
-import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 
 import anyio
-from anyio.abc import SocketAttribute, UNIXSocketStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from coredis.connection import (
-    BaseConnection,
-    TCPConnection,
-    TCPLocation,
-    UnixDomainSocketConnection,
-    UnixDomainSocketLocation,
-)
+from coredis.connection import TCPLocation, UnixDomainSocketLocation
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import Timeouts
+from papyra_streams.tasks import spawn
 
-from .._resp.tasks import spawn
+from .._resp.keepalive import KEEPALIVE
+from ._connection import Connection, HostConnection, PathConnection
 
-# How long, in seconds, a connection may take to notice that it was shut down.
-_HANGING_UP = 1.0
 _is_ours: ContextVar[bool] = ContextVar("papyra_streams_coredis_line", default=False)
 
 
-def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext | None) -> BaseConnection:
+def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:
     """Make a connection that is not open yet."""
     # coredis 6.9 waits without limit by default, and for the greeting as long as for any reply.
     if endpoint.path:
-        return UnixDomainSocketConnection(
+        return PathConnection(
             UnixDomainSocketLocation(endpoint.path),
             connect_timeout=timeouts.connect,
             stream_timeout=timeouts.command,
@@ -41,7 +32,7 @@ def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext 
             password=endpoint.password,
             db=endpoint.database,
         )
-    return TCPConnection(
+    return HostConnection(
         TCPLocation(endpoint.host, endpoint.port),
         connect_timeout=timeouts.connect,
         stream_timeout=timeouts.command,
@@ -49,6 +40,8 @@ def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext 
         password=endpoint.password,
         db=endpoint.database,
         ssl_context=tls,
+        socket_keepalive=True,
+        socket_keepalive_options=dict(KEEPALIVE),
     )
 
 
@@ -59,12 +52,12 @@ class Line:
     and each failed connect, and must be left by the task that entered it.
     """
 
-    def __init__(self, make: Callable[[], BaseConnection], *, patience: float) -> None:
+    def __init__(self, make: Callable[[], Connection], *, patience: float) -> None:
         self._make = make
         self._scope = anyio.CancelScope(deadline=anyio.current_time() + patience)
         self._settled = anyio.Event()
         self._error: Exception | None = None
-        self.connection: BaseConnection | None = None
+        self.connection: Connection | None = None
         self._task = spawn(self._run, name="coredis line")
 
     @property
@@ -82,7 +75,7 @@ class Line:
         """Whether it has come to its end."""
         return self._task.done
 
-    async def opened(self) -> BaseConnection | Exception:
+    async def opened(self) -> Connection | Exception:
         """Wait until the connection is open, and return it; or return what coredis raised."""
         await self._settled.wait()
         if self.connection is not None and self.connection.usable:
@@ -91,13 +84,6 @@ class Line:
 
     def close(self) -> None:
         """Close the connection now; what still waits for a reply fails."""
-        stream = self.connection.stream if self.connection else None
-        if isinstance(stream, UNIXSocketStream):
-            # On asyncio, anyio 4.16 logs an InvalidStateError if a read is cancelled while bytes arrive; let it end.
-            with suppress(OSError):
-                stream.extra_attributes[SocketAttribute.raw_socket]().shutdown(socket.SHUT_RDWR)
-            self.close_later(_HANGING_UP)
-            return
         if self.connection is not None:
             # Without this coredis 6.9 calls it usable until the last of its tasks has ended.
             self.connection.invalidate()
@@ -129,7 +115,7 @@ class Line:
             self._settled.set()
 
 
-def _close_buffers(connection: BaseConnection) -> None:
+def _close_buffers(connection: Connection) -> None:
     # coredis 6.9 leaves them open when it cannot connect, which shows as a ResourceWarning.
     for value in vars(connection).values():
         if isinstance(value, MemoryObjectSendStream | MemoryObjectReceiveStream):

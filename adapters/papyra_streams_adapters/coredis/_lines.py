@@ -3,15 +3,18 @@
 import ssl
 
 import anyio
-from coredis.connection import BaseConnection
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import StreamsError
 from papyra_streams.ports import Timeouts
 
 from .._resp.errors import closed, unreachable
+from ._connection import Connection
 from ._errors import opening_failed
 from ._line import Line, make_connection, silence_failed_openings
+
+# Commands whose callers have given up stay with a connection until they are answered, or it ends.
+_MOST_UNANSWERED = 4 * 2**20
 
 
 class Lines:
@@ -39,13 +42,13 @@ class Lines:
         self._open.add(line)
         return line
 
-    async def opened(self, line: Line) -> BaseConnection:
+    async def opened(self, line: Line) -> Connection:
         """Wait until a connection is open, and return it.
 
         :raises StreamsError: why it cannot be opened
         """
         outcome = await line.opened()
-        if isinstance(outcome, BaseConnection):
+        if isinstance(outcome, Connection):
             return outcome
         raise self.not_sent(outcome)
 
@@ -61,7 +64,7 @@ class Lines:
         for line in self._open:
             await line.closed()
 
-    def _make_connection(self) -> BaseConnection:
+    def _make_connection(self) -> Connection:
         if self.endpoint.tls and self._tls is None:
             # coredis 6.9's own context does not check the host name.
             self._tls = ssl.create_default_context()
@@ -71,30 +74,52 @@ class Lines:
 class SharedLine:
     """The one connection on which everybody's commands go out, and their replies come back in the same order."""
 
-    def __init__(self, lines: Lines, *, grace: float) -> None:
+    def __init__(self, lines: Lines, *, patience: float) -> None:
         self._lines = lines
-        self._grace = grace
+        self._patience = patience
         self._line: Line | None = None
 
-    async def get(self) -> BaseConnection:
-        """Return the connection; open one, for all who wait, if there is none."""
-        line = self._line
-        if line is not None and line.usable and line.connection and not self._lines.is_closed:
-            return line.connection
-        if line is None or not line.opening:
-            line = self._line = self._lines.begin()
-        return await self._lines.opened(line)
+    async def get(self) -> Connection:
+        """Return the connection; open one, for all who wait, if there is none or it has long been silent.
 
-    def retire(self, connection: BaseConnection) -> None:
+        :raises Unavailable: if none can be opened, or too much is left unanswered on it
+        """
+        deadline: float | None = None
+        while True:
+            connection = self._in_use() or await self._opened()
+            if connection.unanswered < _MOST_UNANSWERED:
+                return connection
+            deadline = deadline or anyio.current_time() + self._patience
+            with anyio.CancelScope(deadline=deadline) as waiting:
+                await connection.answered()
+            if waiting.cancelled_caught:
+                raise unreachable(self._lines.endpoint, f"{connection.unanswered} bytes of commands have no reply yet")
+
+    def retire(self, connection: Connection) -> None:
         """Send nothing more on a connection that owes a reply, and close it when all on it have waited long enough."""
         line = self._line
         if line is not None and line.connection is connection:
             self._line = None
-            line.close_later(self._grace)
+            line.close_later(self._patience)
+
+    def _in_use(self) -> Connection | None:
+        line = self._line
+        if line is None or not line.usable or line.connection is None or self._lines.is_closed:
+            return None
+        if line.connection.silence < self._patience:
+            return line.connection
+        # Those who waited may all have given up before.
+        self.retire(line.connection)
+        return None
+
+    async def _opened(self) -> Connection:
+        if self._line is None or not self._line.opening:
+            self._line = self._lines.begin()
+        return await self._lines.opened(self._line)
 
 
 class PrivateLines:
-    """Connections that a blocking read or a batch has for itself, at most so many of them."""
+    """Connections that each caller has for itself: those for blocking reads, or for batches, at most so many."""
 
     def __init__(self, lines: Lines, *, slots: int, patience: float) -> None:
         self._lines = lines
@@ -113,9 +138,7 @@ class PrivateLines:
         with anyio.move_on_after(self._patience) as scope:
             await self._free.acquire()
         if scope.cancelled_caught:
-            raise unreachable(
-                self._lines.endpoint, f"all {self._slots} connections for blocking reads and batches are in use"
-            )
+            raise unreachable(self._lines.endpoint, f"all {self._slots} connections of this kind are in use")
         try:
             line = self._pop_idle() or self._lines.begin()
         except BaseException:

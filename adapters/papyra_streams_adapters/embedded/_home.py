@@ -13,7 +13,7 @@ from typing import Self
 
 from papyra_streams.errors import ConfigurationError, Unavailable
 
-from ._locks import EXCLUSIVE, FileLock
+from .._locks import EXCLUSIVE, FileLock
 
 _SOCKET = "valkey.sock"
 _RETIRED_SOCKET = "valkey.old"

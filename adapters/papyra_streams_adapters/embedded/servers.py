@@ -12,9 +12,9 @@ from papyra_streams.endpoint import EmbeddedDirectory, Endpoint
 from papyra_streams.errors import ConfigurationError, Unavailable
 from papyra_streams.ports.servers import EmbeddedServers, ServerLease
 
+from .._locks import EXCLUSIVE, SHARED, FileLock
 from . import _wire
 from ._home import ServerHome, refusals
-from ._locks import EXCLUSIVE, SHARED, FileLock
 
 _LONGEST_START = 10.0
 _PAUSE = 0.005

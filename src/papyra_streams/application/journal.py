@@ -1,152 +1,152 @@
-"""Writing: whoever finds no write under way writes for all that wait.
+"""Writing: every record gets to its stream once, in the order of the calls, or is counted as lost.
 
-A lone call takes one round trip and waits for nobody; concurrent ones share round trips. There is no timer and no
-task of its own. A batch that may or may not have arrived is sent again under the same mark, so it is stored once.
+A failure of the server never reaches the caller.
 """
 
-import logging
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from uuid import uuid4
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing, suppress
+from functools import partial
 
 import anyio
 
 from papyra_streams.domain.encoding import encode
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
-from papyra_streams.errors import StreamsError
-from papyra_streams.ports import AppendPort, ProducerMark
+from papyra_streams.domain.records import kind_of
+from papyra_streams.domain.writing import WritePolicy
+from papyra_streams.errors import Closed, StreamsError, UnsupportedOperation
+from papyra_streams.ports import SpoolPort, StreamStore
 
+from .batches import Batch
 from .clock import Clock
-from .metrics import StreamsMetrics
+from .lanes import Lane
+from .metrics import WriteMeter
+from .outlets import Outlet
+from .sending import Sender
+from .spooling import Spooling
 
-logger = logging.getLogger("papyra_streams")
-
-# One script call is one step for the server: bounded, so that nobody else waits for long.
-_BATCH_RECORDS = 500
-_BATCH_BYTES = 1024 * 1024
-# Far longer than any retry goes on, short enough that the marks of ended processes do not pile up.
-_MARK_LIFETIME = 24 * 3600
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """One caller's record, and whether its fate is known."""
-
-    payload: bytes
-    settled: bool = False
-    withdrawn: bool = False
-
-
-@dataclass(slots=True)
-class _Batch:
-    sequence: int
-    tickets: list[_Ticket] = field(default_factory=list)
-    size: int = 0
-
-    def takes(self, ticket: _Ticket) -> bool:
-        fits = len(self.tickets) < _BATCH_RECORDS and self.size + len(ticket.payload) <= _BATCH_BYTES
-        return fits or not self.tickets
-
-    def add(self, ticket: _Ticket) -> None:
-        self.tickets.append(ticket)
-        self.size += len(ticket.payload)
+# While one batch is on its way the next is being encoded, and no more: memory stays bounded.
+_BATCHES_AHEAD = 2
 
 
 class Journal:
-    """Stores records, each once and in the order of the calls. A failure of the server never reaches the caller."""
+    """Stores records. Each journal is a producer of its own, whose records the server can tell apart by number."""
 
-    def __init__(self, store: AppendPort, keys: Keyspace, metrics: StreamsMetrics, clock: Clock) -> None:
-        producer = uuid4().hex
+    def __init__(
+        self,
+        store: StreamStore,
+        keys: Keyspace,
+        policy: WritePolicy,
+        meter: WriteMeter,
+        clock: Clock,
+        spool: SpoolPort | None,
+    ) -> None:
+        self._store = store
         self._system_id = keys.system_id
+        self._policy = policy
         self._clock = clock
-        self._lanes = {
-            kind: _Lane(store, keys.stream(kind), keys.producer_mark(kind, producer), metrics) for kind in KINDS
-        }
+        self._spooling = Spooling(spool, meter) if spool else None
+        self._is_closing = False
+        self._outlets: list[Outlet] = []
+        self._lanes: dict[Kind, Lane] = {}
+        for kind in KINDS:
+            mark_of = partial(keys.producer_mark, kind)
+            sender = Sender(store, keys.stream(kind), mark_of, policy, meter)
+            outlet = Outlet(sender, policy, meter, self._spooling)
+            self._outlets.append(outlet)
+            self._lanes[kind] = Lane(outlet, policy, meter, self._lanes.values())
+
+    async def open(self) -> None:
+        """Check that the server can do what durability asks for; begin to send what the spool was left with.
+
+        :raises UnsupportedOperation: if it cannot; with a server that is away, that shows as shortfalls later
+        """
+        if self._policy.fsync and not await self._can_tell_of_syncs():
+            raise UnsupportedOperation(
+                'This server does not tell when records are synced to disk, as durability="fsync" needs: that takes'
+                " Redis 7.2 or Valkey, with `appendonly yes`."
+            )
+        if self._spooling:
+            await self._spooling.open()
+        for outlet in self._outlets:
+            await outlet.open()
+
+    async def _can_tell_of_syncs(self) -> bool:
+        patience = self._policy.patience(has_spool=self._spooling is not None)
+        # A server that cannot be asked now is not to keep an actor system from starting.
+        with anyio.move_on_after(patience), suppress(StreamsError):
+            return (await self._store.capabilities()).fsync
+        return True
 
     async def record(self, kind: Kind, record: object) -> None:
-        """Store a record, and return when the server has it or when it is counted as lost."""
+        """Store a record; return when the server has it, or the spool, or when it is counted as lost."""
         payload = encode(kind, record, system_id=self._system_id, now=self._clock())
         await self._lanes[kind].write(payload)
 
+    async def record_many(self, records: Iterable[object] | AsyncIterable[object]) -> int:
+        """Store records as `record` does, and return how many there were; a few batches at a time are in memory.
+
+        :raises UnknownKind: at a record that does not say its kind, once those before it are stored
+        :raises Closed: at the first record after `close` was called, likewise
+        """
+        count = 0
+        under_way: dict[Kind, deque[Batch]] = defaultdict(deque)
+        try:
+            async with aclosing(_each(records)) as all_records:
+                async for record in all_records:
+                    await self._add(record, under_way)
+                    count += 1
+        finally:
+            for batches in under_way.values():
+                for batch in batches:
+                    await batch.wait()
+        return count
+
+    async def _add(self, record: object, under_way: dict[Kind, deque[Batch]]) -> None:
+        if self._is_closing:
+            raise Closed("The backend was closed; what was recorded before is stored, or counted as lost.")
+        kind = kind_of(record)
+        batch = self._lanes[kind].join(encode(kind, record, system_id=self._system_id, now=self._clock()))
+        batches = under_way[kind]
+        if not batches or batches[-1] is not batch:
+            batches.append(batch)
+            if len(batches) > _BATCHES_AHEAD:
+                await batches.popleft().wait()
+
+    async def close(self) -> None:
+        """Store what is under way; what the server does not take in time goes to the spool, or is counted as lost."""
+        self._is_closing = True
+        try:
+            with anyio.move_on_after(self._policy.close_timeout):
+                await self.flush()
+                for outlet in self._outlets:
+                    await outlet.finish_replay()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._give_up()
+
     async def flush(self) -> None:
-        """Return when nothing that was recorded before is under way any more."""
+        """Wait until nothing that was recorded before is under way."""
         for lane in self._lanes.values():
             await lane.flush()
 
+    async def _give_up(self) -> None:
+        for outlet in self._outlets:
+            outlet.close()
+        for outlet in self._outlets:
+            await outlet.cancel_replay()
+        if self._spooling:
+            self._spooling.expect_end()
+        await self.flush()
+        if self._spooling:
+            await self._spooling.aclose()
 
-class _Lane:
-    """The records on their way to one stream."""
 
-    def __init__(self, store: AppendPort, stream: str, mark: str, metrics: StreamsMetrics) -> None:
-        self._store = store
-        self._stream = stream
-        self._mark = mark
-        self._metrics = metrics
-        self._waiting: deque[_Ticket] = deque()
-        self._batches = self._cut_batches()
-        self._batch: _Batch | None = None
-        self._writing = anyio.Lock()
-        self._lost = 0
-
-    async def write(self, payload: bytes) -> None:
-        ticket = _Ticket(payload)
-        self._waiting.append(ticket)
-        try:
-            async with self._writing:
-                while not ticket.settled:
-                    await self._write_batch()
-        finally:
-            # A caller that is cancelled before its record was sent takes it back.
-            ticket.withdrawn = True
-
-    async def flush(self) -> None:
-        async with self._writing:
-            while self._batch or self._waiting:
-                await self._write_batch()
-
-    async def _write_batch(self) -> None:
-        # A batch stays until its fate is known: where the caller that sent it is cancelled, the next sends it again.
-        self._batch = self._batch or next(self._batches)
-        batch = self._batch
-        if batch.tickets:
-            await self._store_batch(batch)
-        for ticket in batch.tickets:
-            ticket.settled = True
-        self._batch = None
-
-    def _cut_batches(self) -> Iterator[_Batch]:
-        sequence = 0
-        while True:
-            sequence += 1
-            batch = _Batch(sequence)
-            while self._waiting and batch.takes(self._waiting[0]):
-                ticket = self._waiting.popleft()
-                if not ticket.withdrawn:
-                    batch.add(ticket)
-            yield batch
-
-    async def _store_batch(self, batch: _Batch) -> None:
-        mark = ProducerMark(key=self._mark, sequence=batch.sequence, lifetime=_MARK_LIFETIME)
-        try:
-            await self._store.append(self._stream, [ticket.payload for ticket in batch.tickets], mark=mark)
-        except Exception as error:  # noqa: BLE001 -- what escapes here ends the actor system that wanted to record a fact
-            self._count_lost(batch, error)
-        else:
-            self._count_stored(batch)
-
-    def _count_stored(self, batch: _Batch) -> None:
-        self._metrics.records_written += len(batch.tickets)
-        self._metrics.bytes_written += batch.size
-        if self._lost:
-            logger.warning("Records are stored again in %s; %d were lost.", self._stream, self._lost)
-            self._lost = 0
-
-    def _count_lost(self, batch: _Batch, error: Exception) -> None:
-        self._metrics.write_errors += len(batch.tickets)
-        # One line when it begins and one when it ends: with the server away, every batch fails.
-        if not self._lost:
-            unforeseen = None if isinstance(error, StreamsError) else error
-            logger.error("Records for %s are lost until further notice: %s", self._stream, error, exc_info=unforeseen)
-        self._lost += len(batch.tickets)
+async def _each(records: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[object, None]:
+    if isinstance(records, AsyncIterable):
+        async for record in records:
+            yield record
+        return
+    for record in records:
+        yield record

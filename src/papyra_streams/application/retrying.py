@@ -1,13 +1,13 @@
 """What is repeated when a server does not answer, how often, and what never is.
 
 After `Unavailable` or `OutOfMemory` the command certainly did not run, and anything may be sent again. After
-`Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring; and
-appending, whose batch carries a mark. Reading for a group and claiming hand entries over; their second run would
-return others, so their caller is told.
+`Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring. Reading
+for a group and claiming hand entries over; their second run would return others, so their caller is told. Appending is
+not repeated here: the write path does that for as long as its policy says.
 """
 
-import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 import anyio
@@ -15,8 +15,10 @@ import anyio
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
 from papyra_streams.ports import (
+    Appended,
     BadEntry,
     Capabilities,
+    Confirmation,
     GroupState,
     PendingState,
     ProducerMark,
@@ -24,15 +26,17 @@ from papyra_streams.ports import (
     TrimOutcome,
 )
 
+from . import backoff
+
 ResultT = TypeVar("ResultT")
 
 Revive = Callable[[], Awaitable[None]]
 """Tries to bring back a server that could not be reached; raises nothing."""
 
 # A server that restarts or fails over is back within two seconds or so; a caller should not wait much longer.
-_ATTEMPTS = 6
+_ATTEMPTS = 7
 _FIRST_DELAY = 0.05
-_GROWTH = 2.5
+_LONGEST_DELAY = 2.0
 # A server that accepts a command and does not answer costs a whole timeout each time; seconds after which that ends.
 _PATIENCE = 10.0
 
@@ -40,16 +44,11 @@ CERTAINLY_NOT_RUN = (Unavailable, OutOfMemory)
 
 
 def delays() -> Iterator[float]:
-    """Return the seconds to wait before each further attempt; a random part keeps many clients from coming at once."""
-    for attempt in range(_ATTEMPTS - 1):
-        yield _FIRST_DELAY * _GROWTH**attempt * random.uniform(0.5, 1)  # noqa: S311 -- nothing is secured by it
+    """Return the seconds to wait before each further attempt."""
+    return islice(backoff.delays(_FIRST_DELAY, _LONGEST_DELAY), _ATTEMPTS - 1)
 
 
 async def _nobody_to_revive() -> None:
-    pass
-
-
-def _nothing_to_count() -> None:
     pass
 
 
@@ -60,19 +59,23 @@ class RetryingStore(StreamStore):
         self,
         store: StreamStore,
         *,
-        on_append_retry: Callable[[], None] = _nothing_to_count,
         revive: Revive = _nobody_to_revive,
     ) -> None:
         self._store = store
-        self._on_append_retry = on_append_retry
         self._revive = revive
 
     @property
     def event_loops(self) -> frozenset[str]:
         return self._store.event_loops
 
-    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
-        return await self._again(lambda: self._store.append(stream, payloads, mark=mark), self._on_append_retry)
+    async def append(
+        self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark, confirmation: Confirmation | None = None
+    ) -> Appended:
+        try:
+            return await self._store.append(stream, payloads, mark=mark, confirmation=confirmation)
+        except Unavailable:
+            await self._revive()
+            raise
 
     async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
         return await self._again(lambda: self._store.newest(stream, count=count, before=before))
@@ -127,20 +130,13 @@ class RetryingStore(StreamStore):
     async def aclose(self) -> None:
         await self._store.aclose()
 
-    async def _again(
-        self, call: Callable[[], Awaitable[ResultT]], on_retry: Callable[[], None] = _nothing_to_count
-    ) -> ResultT:
-        return await self._repeat(call, (*CERTAINLY_NOT_RUN, Indeterminate), on_retry)
+    async def _again(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        return await self._repeat(call, (*CERTAINLY_NOT_RUN, Indeterminate))
 
     async def _if_not_run(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        return await self._repeat(call, CERTAINLY_NOT_RUN, _nothing_to_count)
+        return await self._repeat(call, CERTAINLY_NOT_RUN)
 
-    async def _repeat(
-        self,
-        call: Callable[[], Awaitable[ResultT]],
-        passing: tuple[type[Exception], ...],
-        on_retry: Callable[[], None],
-    ) -> ResultT:
+    async def _repeat(self, call: Callable[[], Awaitable[ResultT]], passing: tuple[type[Exception], ...]) -> ResultT:
         begun = anyio.current_time()
         for delay in delays():
             try:
@@ -151,5 +147,4 @@ class RetryingStore(StreamStore):
                 if isinstance(error, Unavailable):
                     await self._revive()
                 await anyio.sleep(delay)
-                on_retry()
         return await call()

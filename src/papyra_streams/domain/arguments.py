@@ -1,6 +1,11 @@
-"""What counts as a number in an argument: Python takes True for 1, nobody means it."""
+"""What counts as a number in an argument (Python takes True for 1, nobody means it), and which are taken."""
 
 from typing import TypeGuard
+
+from papyra_streams.errors import InvalidValue
+
+# Far beyond any use, and within what every server and event loop takes.
+LARGEST = 2**31 - 1
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -11,3 +16,22 @@ def is_whole(value: object) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether a value is a number; NaN and infinity are."""
     return is_whole(value) or isinstance(value, float)
+
+
+def check_count(name: str, value: object, *, at_most: int | None = None) -> None:
+    """Check how many of something there may be.
+
+    :raises InvalidValue: if it is no whole number, or less than 1
+    """
+    if not is_whole(value) or value < 1 or (at_most is not None and value > at_most):
+        limit = "" if at_most is None else f" to {at_most}"
+        raise InvalidValue(f"`{name}` must be a whole number from 1{limit}, not {value!r}.")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Check how long something may take.
+
+    :raises InvalidValue: if it is no number, or not greater than 0
+    """
+    if not is_number(value) or not 0 < value <= LARGEST:
+        raise InvalidValue(f"`{name}` must be a number of seconds greater than 0, up to {LARGEST}, not {value!r}.")

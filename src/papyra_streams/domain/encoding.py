@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -71,8 +72,13 @@ def _row(record: object) -> dict[Any, Any]:
     return row
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+def _fields(record: object) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _names_of_fields(type(record))}  # type: ignore[arg-type]  # every class is hashable
+
+
+@lru_cache(maxsize=256)
+def _names_of_fields(model: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(model))
 
 
 def _fallback(value: object) -> object:

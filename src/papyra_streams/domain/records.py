@@ -1,18 +1,23 @@
 """From an entry to the record it holds, or to the reason why it holds none. This alone decides what is bad."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from papyra.persistence.models import PersistedAudit, PersistedDeadLetter, PersistedEvent
 
+from papyra_streams.errors import UnknownKind
+
 from .encoding import usable_timestamp
 from .entries import Entry, EntryId
-from .kinds import Kind
+from .kinds import AUDITS, DEAD_LETTERS, EVENTS, KINDS, Kind
 
 # Papyra's default clock is the event loop's, which counts from the machine's start: such a time is never this large.
 _EARLIEST_EPOCH_TIME = 1e9
+
+_KIND_OF_MODEL: dict[type, Kind] = {PersistedEvent: EVENTS, PersistedAudit: AUDITS, PersistedDeadLetter: DEAD_LETTERS}
 
 DELETED = "deleted from the stream"
 
@@ -42,6 +47,27 @@ class Unreadable:
 
     id: EntryId
     reason: str
+
+
+def kind_of(record: object) -> Kind:
+    """Tell the kind of one of Papyra's models, or of a mapping by what it has under ``kind``.
+
+    :raises UnknownKind: if it does not show
+    """
+    if kind := _KIND_OF_MODEL.get(type(record)):
+        return kind
+    for model, kind in _KIND_OF_MODEL.items():
+        if isinstance(record, model):
+            return kind
+    named = record.get("kind") if isinstance(record, Mapping) else None
+    for kind in KINDS:
+        if kind.record == named:
+            return kind
+    found = f"has the `kind` {named!r}" if isinstance(record, Mapping) else f"is of {type(record).__name__}"
+    raise UnknownKind(
+        "A record must be a PersistedEvent, PersistedAudit or PersistedDeadLetter, or a mapping whose `kind` is"
+        f" {', '.join(repr(kind.record) for kind in KINDS)}; this one {found}."
+    )
 
 
 def is_epoch_time(seconds: float) -> bool:

@@ -7,25 +7,52 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerMark:
-    """Which batch of which producer this is, so that the server can tell a repeated one.
+    """Which records of which producer a batch holds, so that the server can tell those it already has.
 
-    ``key`` lies in the stream's cluster slot and expires after ``lifetime`` seconds without a batch;
-    ``sequence`` grows by one with each new batch and stays the same when a batch is sent again.
+    A producer numbers its records from 1, without a gap in what it sends. ``key`` lies in the stream's cluster slot and
+    expires after ``lifetime`` seconds without a batch; ``first`` is the number of the batch's first record.
     """
 
     key: str
-    sequence: int
+    first: int
     lifetime: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What the server is to have done with a batch before it answers.
+
+    ``fsync`` -- written it to its append-only file and synced that to disk (WAITAOF)
+    ``replicas`` -- heard from so many replicas that they have it (WAIT)
+    ``timeout_ms`` -- for how many milliseconds it may be waited for; where both are asked for, for each in turn
+    """
+
+    fsync: bool = False
+    replicas: int = 0
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What came of a batch: how many of its records this call added, and whether the confirmation asked for came.
+
+    Records that are not confirmed are in the stream all the same.
+    """
+
+    count: int
+    confirmed: bool = True
 
 
 class AppendPort(ABC):
     """Appends batches to a stream."""
 
     @abstractmethod
-    async def append(self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark) -> int:
+    async def append(
+        self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark, confirmation: Confirmation | None = None
+    ) -> Appended:
         """Append one entry per payload, in order and in one atomic step, under ids the server gives out.
 
-        The payload is the entry's one field, ``data``. There is at least one.
-
-        :return: how many entries this call appended: all of them, or 0 if the mark shows that an earlier call did
+        The payload is the entry's one field, ``data``. There is at least one. Those whose numbers the mark shows to
+        have been appended before are left out, however they were divided into batches then. A confirmation is asked for
+        in the same round trip; a server that cannot give it has appended the batch and does not confirm it.
         """

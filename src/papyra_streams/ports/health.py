@@ -9,10 +9,12 @@ class Capabilities:
     """What a driver on a server can do beyond the ports' common ground; asked of the server, never of its version.
 
     ``lag`` -- the server counts the entries a group was not given yet (Redis 7.0, Valkey)
+    ``fsync`` -- it tells when a batch is synced to its append-only file (WAITAOF, with ``appendonly yes``)
     ``trio`` -- the driver runs under trio as well as asyncio
     """
 
     lag: bool
+    fsync: bool
     trio: bool
 
 

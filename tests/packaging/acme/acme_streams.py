@@ -44,9 +44,11 @@ class _Connection:
         self._stream = stream
         self._received = BufferedByteReceiveStream(stream)
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Reply | StreamsError]:
+    async def exchange(self, commands: Sequence[Command], replies: list[Reply | StreamsError]) -> None:
+        """Send commands, and append each reply to ``replies`` as it comes."""
         await self._stream.send(b"".join(map(_encode, commands)))
-        return [await self._reply() for _ in commands]
+        for _ in commands:
+            replies.append(await self._reply())  # noqa: PERF401 -- those before one that is lost are kept
 
     async def _reply(self) -> Reply | StreamsError:
         line = await self._received.receive_until(b"\r\n", _LONGEST_LINE)
@@ -89,8 +91,8 @@ class AcmeClient(RespClient):
         (reply,) = await self._exchange([command], self._timeouts.command)
         return _value(reply)
 
-    async def batch(self, commands: Sequence[Command]) -> list[Reply | StreamsError]:
-        return await self._exchange(commands, self._timeouts.command)
+    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+        return await self._exchange(commands, timeout + self._timeouts.command)
 
     async def call_blocking(
         self,
@@ -109,14 +111,18 @@ class AcmeClient(RespClient):
     async def _exchange(self, commands: Sequence[Command], timeout: float) -> list[Reply | StreamsError]:
         connection = await self._connection()
         self._busy.add(connection)
+        replies: list[Reply | StreamsError] = []
         try:
             with anyio.fail_after(timeout):
-                replies = await connection.exchange(commands)
+                await connection.exchange(commands, replies)
         except BaseException as error:
             await connection.aclose()
-            if isinstance(error, _BROKEN):
-                raise lost(self._endpoint, str(error) or type(error).__name__) from error
-            raise
+            if not isinstance(error, _BROKEN):
+                raise
+            failure = lost(self._endpoint, str(error) or type(error).__name__)
+            if not replies:
+                raise failure from error
+            return replies + [failure] * (len(commands) - len(replies))
         finally:
             self._busy.discard(connection)
         self._idle.append(connection)
@@ -139,7 +145,9 @@ class AcmeClient(RespClient):
     async def _connect(self) -> _Connection:
         connection = _Connection(await self._open_socket())
         try:
-            for reply in await connection.exchange(self._greeting()):
+            replies: list[Reply | StreamsError] = []
+            await connection.exchange(self._greeting(), replies)
+            for reply in replies:
                 _value(reply)
         except BaseException:
             await connection.aclose()

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import sniffio
 
-from .errors import closed
+from .errors import Closed
 
 ResultT = TypeVar("ResultT")
 
@@ -21,6 +21,15 @@ def spawn(function: Callable[[], Awaitable[ResultT]], *, name: str = "detached")
     task = DetachedTask(function)
     task.start(name)
     return task
+
+
+def id_of_current_task() -> int:
+    """Return a number that no other task has while this one lives."""
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        return id(trio.lowlevel.current_task())
+    return id(asyncio.current_task())
 
 
 class DetachedTask(Generic[ResultT]):
@@ -62,7 +71,7 @@ class DetachedTask(Generic[ResultT]):
         """
         await self.wait()
         if not self._has_outcome:
-            raise closed()
+            raise Closed("The backend was closed, or its event loop ended, during the call.")
         if self._error is not None:
             raise self._error
         return self._result
