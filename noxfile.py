@@ -59,6 +59,13 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", data)
 
 
+@nox.session(requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Measure the write path: `-- --servers DIR` on the servers of a directory, else on the embedded one."""
+    session.install(*group("bench"), f"{wheel()}[all,contract]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the pages, and fail on a link that leads nowhere."""

@@ -1,0 +1,79 @@
+"""``python -m benchmarks``: measure, compare, and write down what was found."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from papyra_streams import drivers
+from papyra_streams.errors import ConfigurationError
+
+from . import bars, chart, cores, machine, plan, report
+from .bars import Outcome
+from .cores import Cores
+from .plan import Findings
+from .servers import NoServer, Program, find, running
+
+_DRIVERS = ["redis", "valkey", "coredis"]
+_WIDTH = 120
+
+
+def main(
+    *,
+    servers: Annotated[
+        Path | None,
+        typer.Option(help="Measure servers of this directory, each DIR/<name>/bin/server. Default: the embedded one."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Which of them, again for each. Default: redis-8.6 and valkey-9.1.")
+    ] = None,
+    driver: Annotated[list[str] | None, typer.Option(help="Which drivers, again for each. Default: all three.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each measurement is taken.")] = 5,
+    out: Annotated[Path, typer.Option(help="Where the figures and the charts go.")] = Path(".nox", "figures"),
+) -> None:
+    """Measure the write path beside Papyra's own backend. Exit status 0, whether the bars are met or not."""
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    console.width = max(console.width, _WIDTH)
+    try:
+        programs = find(servers, only or [])
+        for name in driver or _DRIVERS:
+            drivers.load(name)
+    except (NoServer, ConfigurationError) as error:
+        raise typer.BadParameter(str(error)) from None
+    here = cores.choose()
+    facts = machine.facts(here)
+    console.print_json(data=facts)
+    measured = [_measure(program, driver or _DRIVERS, rounds, here, console) for program in programs]
+    _write(out, facts, driver or _DRIVERS, measured)
+    console.print(f"Figures and charts: {out}")
+
+
+def _measure(
+    program: Program, names: list[str], rounds: int, here: Cores, console: Console
+) -> tuple[Findings, list[Outcome]]:
+    with (
+        running(program, here.server) as server,
+        cores.on(here.client),
+        console.status(server.name) as status,
+    ):
+        findings = plan.measure(server, names, rounds=rounds, say=lambda now: status.update(f"{server.name}: {now}"))
+    outcomes = bars.outcomes(findings.samples, names)
+    report.show(console, findings, outcomes)
+    return findings, outcomes
+
+
+def _write(
+    out: Path, facts: dict[str, object], names: list[str], measured: list[tuple[Findings, list[Outcome]]]
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    found = {"machine": facts, "servers": [report.as_json(*each) for each in measured]}
+    (out / "bench.json").write_text(json.dumps(found, indent=2) + "\n")
+    (out / "bench.md").write_text("\n".join(report.as_markdown(*each) for each in measured))
+    for findings, _ in measured:
+        (out / f"bench-{findings.server}.svg").write_bytes(chart.draw(findings, names))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,104 @@
+"""What is compared with what, and how good it has to be."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .rounds import Samples
+
+ANYIO_TASKS = "anyio tasks"
+ASYNCIO_TASKS = "asyncio tasks"
+CALLS = "calls"
+MANY = "record_many"
+ACTORS = "actor messages"
+
+FLOOR = "nothing stored"
+PAPYRA = "papyra"
+MAKERS = "benchmark -P 64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """How good a ratio has to be."""
+
+    bound: float
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+
+    def is_met_by(self, ratio: float) -> bool:
+        """Tell whether a ratio is good enough, as measured and not as printed."""
+        return ratio <= self.bound if self.at_most else ratio >= self.bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One contender beside another in the same measure."""
+
+    measure: str
+    contender: str
+    beside: str
+    quantity: str = "rate"
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A comparison's medians over the rounds; ``least`` and ``greatest`` are the ratios of single rounds.
+
+    ``value``, ``other`` -- what was measured of the contender, and of the one it is put beside
+    """
+
+    comparison: Comparison
+    value: float
+    other: float
+    ratio: float
+    least: float
+    greatest: float
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the bar is met; None where there is none."""
+        bar = self.comparison.bar
+        return None if bar is None else bar.is_met_by(self.ratio)
+
+
+def comparisons(drivers: Sequence[str]) -> Iterator[Comparison]:
+    """Yield every comparison, measure by measure."""
+    for measure, bar in ((ANYIO_TASKS, Bar(bound=10.0)), (ASYNCIO_TASKS, None)):
+        yield Comparison(measure=measure, contender=FLOOR, beside=PAPYRA)
+        for driver in drivers:
+            yield Comparison(measure=measure, contender=driver, beside=PAPYRA, bar=bar)
+            yield Comparison(measure=measure, contender=driver, beside=FLOOR)
+    for driver in drivers:
+        yield Comparison(measure=CALLS, contender=driver, beside=PAPYRA, bar=Bar(bound=1.0))
+        yield Comparison(measure=CALLS, contender=driver, beside=PAPYRA, quantity="p50")
+        p99 = Bar(bound=1.0, at_most=True)
+        yield Comparison(measure=CALLS, contender=driver, beside=PAPYRA, quantity="p99", bar=p99)
+    for driver in drivers:
+        yield Comparison(measure=MANY, contender=driver, beside=MAKERS, bar=Bar(bound=0.45))
+    yield Comparison(measure=ACTORS, contender=PAPYRA, beside=FLOOR)
+    for driver in drivers:
+        yield Comparison(measure=ACTORS, contender=driver, beside=FLOOR, bar=Bar(bound=0.90))
+
+
+def outcomes(samples: Samples, drivers: Sequence[str]) -> list[Outcome]:
+    """Compare what was measured, round by round."""
+    return [outcome for each in comparisons(drivers) if (outcome := _compare(samples, each)) is not None]
+
+
+def _compare(samples: Samples, comparison: Comparison) -> Outcome | None:
+    values = samples.of(comparison.measure, comparison.contender, comparison.quantity)
+    others = samples.of(comparison.measure, comparison.beside, comparison.quantity)
+    if not values or not others:
+        return None
+    ratios = [value / other for value, other in zip(values, others, strict=True)]
+    return Outcome(
+        comparison=comparison,
+        value=statistics.median(values),
+        other=statistics.median(others),
+        ratio=statistics.median(ratios),
+        least=min(ratios),
+        greatest=max(ratios),
+    )
