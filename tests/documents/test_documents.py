@@ -24,6 +24,13 @@ OUTCOMES = {
         "summary.count == len(items) - 1",
         "[entry.id for entry in claimed] == [item.id for item in items[1:]]",
     ),
+    "writing.md": (
+        "leftover.stats().spooled == 0",
+        "tryout.metrics.records_replayed == 4",
+        "count == 2001",
+        "backend.metrics.write_errors == 0",
+        "backend.closed",
+    ),
     "consumer-groups.md": (
         "len(items) > 1",
         "summary.count == len(items) - 1",
@@ -58,10 +65,10 @@ def test_the_documents_have_examples() -> None:
 @pytest.mark.parametrize("driver", ["redis", "valkey", "coredis"])
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if examples(each)], ids=lambda path: path.name)
 async def test_the_examples_of_a_document_run(
-    document: Path, driver: str, url: str, monkeypatch: pytest.MonkeyPatch
+    document: Path, driver: str, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PAPYRA_STREAMS_DRIVER", driver)
-    program = examples(document).replace("redis://localhost:6379/0", url)
+    program = examples(document).replace("redis://localhost:6379/0", url).replace("/var/lib/orders", str(tmp_path))
     code = compile(program, document.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names: dict[str, Any] = {"__name__": "example"}
     await _run(code, names)

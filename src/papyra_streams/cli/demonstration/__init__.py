@@ -9,6 +9,7 @@ from papyra_streams.errors import StreamsError
 from .bakery import read_back, work_a_day
 from .crew import share_the_work
 from .damage import quarantine_damage
+from .outage import survive_an_outage
 from .stage import Stage, staged
 from .story import Story
 from .tidying import compact
@@ -31,6 +32,7 @@ async def play(story: Story, *, url: str, driver: str | None, keep: bool) -> Non
             await share_the_work(story, stage, day)
             await quarantine_damage(story, stage, day)
             await compact(story, stage, day)
+            await survive_an_outage(story, stage)
         except BaseException:
             if not keep:
                 await _remove_in_haste(stage)
@@ -51,7 +53,7 @@ async def _remove(story: Story, stage: Stage) -> None:
     story.chapter("The keys are removed")
     removed = await stage.remove_keys()
     if removed is None:
-        story.say("The server holds many keys. Short-lived ones of the demo may be left; they expire within a day.")
+        story.say("The server holds many keys. Short-lived ones of the demo may be left; they expire within a week.")
         return
     story.say(f"{removed} keys are removed.")
     story.check("keys left", await stage.remaining_keys(), 0)

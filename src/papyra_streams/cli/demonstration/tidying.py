@@ -1,9 +1,5 @@
 """Retention becomes physical, but not before a group has got what it needs."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from papyra.persistence.backends.retention import RetentionPolicy
 
 from papyra_streams.config import RedisConsumerGroupConfig
@@ -13,6 +9,7 @@ from papyra_streams.domain.reports import HeldBack, StreamsCompactionReport
 from papyra_streams.persistence import RedisStreamsPersistence
 
 from .bakery import Day
+from .logs import warnings_logged
 from .stage import Stage
 from .story import Story
 from .wire import connect
@@ -32,7 +29,7 @@ async def compact(story: Story, stage: Stage, day: Day) -> None:
         given = await _give_all(backend, len(day.facts))
         story.check(f"events given to '{_GROUP}'", len(given), len(day.facts))
         shown = await backend.list_events()
-        with _warnings() as warned:
+        with warnings_logged() as warned:
             early = await backend.compact()
         story.check("records removed by the first compaction", early.removed_records, 0)
         story.check("warnings about it in the log", len(warned), 1)
@@ -58,25 +55,3 @@ async def _give_all(backend: RedisStreamsPersistence, expected: int) -> list[Red
 
 def _groups(report: StreamsCompactionReport) -> str:
     return ", ".join(obstacle.group for obstacle in report.held_back) or "nobody"
-
-
-class _Collector(logging.Handler):
-    """Keeps what is logged, instead of letting it be printed."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
-@contextmanager
-def _warnings() -> Iterator[list[logging.LogRecord]]:
-    collector = _Collector()
-    logger = logging.getLogger("papyra_streams")
-    logger.addHandler(collector)
-    try:
-        yield collector.records
-    finally:
-        logger.removeHandler(collector)
