@@ -65,7 +65,7 @@ class Journal:
         if self._policy.fsync and not await self._can_tell_of_syncs():
             raise UnsupportedOperation(
                 'This server does not tell when records are synced to disk, as durability="fsync" needs: that takes'
-                " Redis 7.2 or Valkey, with `appendonly yes`."
+                " Redis 7.2 or Valkey, `appendonly yes`, and the right to WAITAOF."
             )
         if self._spooling:
             await self._spooling.open()
