@@ -26,7 +26,8 @@ OUTCOMES = {
     ),
     "writing.md": (
         "leftover.stats().spooled == 0",
-        "tryout.metrics.records_replayed == 4",
+        # The fourth may come when the spool is just empty, and then needs no place in it.
+        "tryout.metrics.records_written == 4 and tryout.metrics.records_replayed in (3, 4)",
         "count == 2001",
         "backend.metrics.write_errors == 0",
         "backend.closed",
