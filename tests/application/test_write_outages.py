@@ -617,7 +617,11 @@ async def test_an_unforeseen_error_of_the_spool_reaches_the_log_and_nobody_else(
 
 
 async def test_a_cancelled_caller_leaves_its_record_on_its_way_to_the_disk(
-    store: FakeStore, make: Open, spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+    store: FakeStore,
+    make: Open,
+    spool: FakeSpool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     put = spool.put
     begun, go_on = anyio.Event(), anyio.Event()
@@ -641,6 +645,7 @@ async def test_a_cancelled_caller_leaves_its_record_on_its_way_to_the_disk(
     await journal.close()
 
     assert numbers(store) == [1, 2]
+    assert ("WARNING", f"Records for {STREAM} go to the spool: {AWAY}") in messages(caplog)
 
 
 async def test_callers_in_a_loop_wait_for_the_spool_to_be_emptied_and_then_write_directly(

@@ -151,19 +151,19 @@ class Outlet:
             is_there = await self._spooling.put(self._stream, self._producer, batch)
         except BaseException:
             # A caller that is cancelled leaves its records on their way to the disk.
-            self._is_behind_spool = True
-            if not self._is_closing:
-                self._replay.begin()
+            self._fall_behind(self._replay)
             raise
-        if not is_there:
-            return False
+        if is_there:
+            self._fall_behind(self._replay)
+            batch.settle()
+        return is_there
+
+    def _fall_behind(self, replay: Replay) -> None:
         if not self._is_behind_spool:
             self._is_behind_spool = True
             self._notices.spooled(self._error)
-        batch.settle()
         if not self._is_closing:
-            self._replay.begin(is_refused=self._is_refused)
-        return True
+            replay.begin(is_refused=self._is_refused)
 
     async def _see_whether_it_is_empty(self, batch: Batch) -> None:
         if not self._spooling or await self._spooling.holds(self._stream, self._producer, up_to=self._left_over):
