@@ -57,7 +57,7 @@ class _Container(containers.DeclarativeContainer):
     revive: providers.Dependency[Revive] = providers.Dependency()
     endpoint = providers.Dependency(instance_of=Endpoint)
 
-    keys = providers.Callable(RedisStreamsConfig.keyspace, config)
+    keys = providers.Singleton(RedisStreamsConfig.keyspace, config)
     timeouts = providers.Factory(
         Timeouts, connect=config.provided.connect_timeout, command=config.provided.command_timeout
     )

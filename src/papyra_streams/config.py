@@ -86,7 +86,7 @@ class RedisStreamsConfig:
     def spool_path(self) -> Path | None:
         """Name the file of the spool, which belongs to these streams wherever their server is; None without a spool."""
         directory = self.write_policy.spool_path
-        return directory and directory / f"{quote(f'{self.prefix}:{self.system_id}', safe='')}.spool.sqlite3"
+        return directory and directory / f"{quote(self.keyspace().namespace, safe='')}.spool.sqlite3"
 
     def __repr__(self) -> str:
         """Show the settings without the password."""

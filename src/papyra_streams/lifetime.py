@@ -68,7 +68,7 @@ class Lifetime:
     async def aclose(self) -> None:
         """Store what is under way, then close what the running event loop has open; in bounded time.
 
-        A call that comes while another one closes waits for it; one that comes after a cancelled one goes on with it.
+        A call that comes while another one closes waits for it. One that is cancelled no longer waits for the server.
         """
         self.closed = True
         loop = self._loop()

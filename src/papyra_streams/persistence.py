@@ -18,6 +18,7 @@ from papyra.persistence.models import (
 
 from . import drivers
 from .application.metrics import StreamsMetrics, WriteMeter, WriteStats
+from .application.notices import unforeseen
 from .composition import compose
 from .config import RedisConsumerGroupConfig, RedisStreamsConfig
 from .domain import records
@@ -26,7 +27,7 @@ from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind, StreamKind, kind_n
 from .domain.reports import StreamsCompactionReport
 from .domain.retention import check_policy
 from .endpoint import parse_url
-from .errors import InvalidValue, StreamsError, UnsupportedOperation
+from .errors import InvalidValue, UnsupportedOperation
 from .lifetime import Lifetime
 from .ports import StreamStore
 
@@ -135,9 +136,8 @@ class RedisStreamsPersistence(PersistenceBackend):
             raise
         except Exception as error:
             self._meter.lose(1)
-            unforeseen = None if isinstance(error, StreamsError) else error
             stream = self.config.keyspace().stream(kind)
-            logger.error("A record for %s is lost: %s", stream, error, exc_info=unforeseen)  # noqa: TRY400 -- only some have a fault to trace
+            logger.error("A record for %s is lost: %s", stream, error, exc_info=unforeseen(error))  # noqa: TRY400 -- only some have a fault to trace
         else:
             await services.journal.record(kind, record)
 

@@ -213,14 +213,14 @@ def _set_up(connection: sqlite3.Connection) -> None:
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
     """Tell whether there is nothing in a database: it may have a page already, by whoever is making a spool of it."""
-    named = _value(connection, "PRAGMA application_id")
-    return not named and not _value(connection, "SELECT count(*) FROM sqlite_master")
+    named = value(connection, "PRAGMA application_id")
+    return not named and not value(connection, "SELECT count(*) FROM sqlite_master")
 
 
 def _recognise(connection: sqlite3.Connection, path: Path) -> None:
-    if _value(connection, "PRAGMA application_id") != _APPLICATION:
+    if value(connection, "PRAGMA application_id") != _APPLICATION:
         raise SpoolCorrupt(f"{path} is a database, but no spool.")
-    version = _value(connection, "PRAGMA user_version")
+    version = value(connection, "PRAGMA user_version")
     if version != _VERSION:
         raise SpoolCorrupt(f"The spool {path} has version {version}; this one knows version {_VERSION}.")
 
@@ -238,9 +238,12 @@ def _patiently(work: Callable[[], ResultT]) -> ResultT:
         time.sleep(_PAUSE)
 
 
-def _value(connection: sqlite3.Connection, query: str) -> int:
-    with closing(connection.execute(query)) as rows:
-        return int(rows.fetchone()[0])
+def value(connection: sqlite3.Connection, query: str, *arguments: object) -> int:
+    """Return the one number that a query gives, or 0 if it gives none."""
+    # Closed, so that no unfinished reading keeps the log from being emptied.
+    with closing(connection.execute(query, arguments)) as rows:
+        row = rows.fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

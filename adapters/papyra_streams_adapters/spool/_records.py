@@ -10,7 +10,7 @@ from typing import Any
 
 from papyra_streams.ports.spool import SpooledBatch, SpooledPage
 
-from ._file import transaction
+from ._file import transaction, value
 
 _Row = tuple[Any, ...]
 
@@ -53,15 +53,15 @@ def put(connection: sqlite3.Connection, stream: str, producer: str, first: int, 
         connection.execute("INSERT OR IGNORE INTO producers (name) VALUES (?)", (producer,))
         connection.execute("UPDATE streams SET records = records + ? WHERE name = ?", (len(payloads), stream))
         lane = (
-            _value(connection, "SELECT id FROM streams WHERE name = ?", stream),
-            _value(connection, "SELECT id FROM producers WHERE name = ?", producer),
+            value(connection, "SELECT id FROM streams WHERE name = ?", stream),
+            value(connection, "SELECT id FROM producers WHERE name = ?", producer),
         )
         connection.executemany(_PUT, ((*lane, number, payload) for number, payload in enumerate(payloads, first)))
 
 
 def newest(connection: sqlite3.Connection, stream: str, after: int) -> int:
     """Return the position of the newest record, or 0."""
-    return _value(connection, _NEWEST, stream, after)
+    return value(connection, _NEWEST, stream, after)
 
 
 def holds(connection: sqlite3.Connection, stream: str, producer: str, up_to: int, after: int) -> bool:
@@ -108,19 +108,19 @@ def remove(connection: sqlite3.Connection, stream: str, up_to: int) -> None:
 
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Tell whether no stream has records."""
-    return not _value(connection, "SELECT EXISTS (SELECT 1 FROM records)")
+    return not value(connection, "SELECT EXISTS (SELECT 1 FROM records)")
 
 
 def shorten_log(connection: sqlite3.Connection) -> None:
     """Move the log into the file, and empty it, if nobody is reading; the file shrinks with what was removed."""
     # Nothing is lost if this fails, and the next put does it as well.
     with suppress(sqlite3.OperationalError):
-        _value(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+        value(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _removed(connection: sqlite3.Connection, stream: str, up_to: int) -> int:
     with transaction(connection):
-        where = _value(connection, "SELECT id FROM streams WHERE name = ?", stream)
+        where = value(connection, "SELECT id FROM streams WHERE name = ?", stream)
         gone = connection.execute(_REMOVE, (where, up_to, _STEP)).rowcount
         connection.execute("UPDATE streams SET records = records - ? WHERE id = ?", (gone, where))
         # The names of producers, one for each backend that ever ran, shall not pile up.
@@ -130,10 +130,4 @@ def _removed(connection: sqlite3.Connection, stream: str, up_to: int) -> int:
 
 def count(connection: sqlite3.Connection, stream: str, after: int) -> int:
     """Return how many records there are."""
-    return _value(connection, _COUNT, after, stream)
-
-
-def _value(connection: sqlite3.Connection, query: str, *arguments: object) -> int:
-    with closing(connection.execute(query, arguments)) as rows:
-        row = rows.fetchone()
-    return 0 if row is None else int(row[0])
+    return value(connection, _COUNT, after, stream)

@@ -29,7 +29,7 @@ class Notices:
     def spooled(self, error: Exception | None) -> None:
         """Note that records go to the spool from now on."""
         level = logging.WARNING if isinstance(error, OUTAGES) else logging.ERROR
-        logger.log(level, "Records for %s go to the spool: %s", self._stream, error, exc_info=_unforeseen(error))
+        logger.log(level, "Records for %s go to the spool: %s", self._stream, error, exc_info=unforeseen(error))
         self._failed_attempts = 0
 
     def lost(self, records: int, error: Exception | None) -> None:
@@ -37,7 +37,7 @@ class Notices:
         if not self._lost:
             reason = error or "the spool does not take them"
             logger.error(
-                "Records for %s are lost until further notice: %s", self._stream, reason, exc_info=_unforeseen(error)
+                "Records for %s are lost until further notice: %s", self._stream, reason, exc_info=unforeseen(error)
             )
         self._lost += records
 
@@ -48,5 +48,6 @@ class Notices:
         self._lost = self._failed_attempts = 0
 
 
-def _unforeseen(error: Exception | None) -> Exception | None:
+def unforeseen(error: Exception | None) -> Exception | None:
+    """Return the error if its traceback tells more than its message: where it is none of ours."""
     return None if isinstance(error, StreamsError) else error

@@ -81,9 +81,9 @@ class Replay:
                 self._note(error)
                 self._gets_through = False
                 self._is_wanted = True
-            if self._is_wanted and self._is_last_try.is_set():
-                return
             if self._is_wanted:
+                if self._is_last_try.is_set():
+                    return
                 await self._pause(next(self._waits))
 
     async def _empty(self) -> None:

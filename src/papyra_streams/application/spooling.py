@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 
-from papyra_streams.errors import SpoolCorrupt, SpoolFailed, StreamsError
+from papyra_streams.errors import SpoolCorrupt, SpoolFailed
 from papyra_streams.ports import SpooledPage, SpoolPort
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .batches import MOST_BYTES, MOST_RECORDS, Batch
 from .metrics import WriteMeter
+from .notices import unforeseen
 
 # A full disk may take a small batch and refuse a large one, by turns.
 _SECONDS_BETWEEN_LINES = 60.0
@@ -150,14 +151,13 @@ class Spooling:
     def count_failure(self, error: Exception) -> None:
         """Count that the spool failed, and log it, though not every time."""
         self._meter.metrics.spool_errors += 1
-        unforeseen = None if isinstance(error, StreamsError) else error
         if isinstance(error, SpoolCorrupt) and not self.is_given_up:
             self.is_given_up = True
             lost = self._ours.total()
             self._meter.lose(lost)
             logger.error("The spool is given up, and with it %d records of this process: %s", lost, error)
         elif monotonic() >= self._quiet_until:
-            logger.error("The spool fails: %s", error, exc_info=unforeseen)
+            logger.error("The spool fails: %s", error, exc_info=unforeseen(error))
             self._quiet_until = monotonic() + _SECONDS_BETWEEN_LINES
 
     async def _detached(self, stream: str, put: Callable[[], Awaitable[None]]) -> None:

@@ -31,28 +31,29 @@ class Keyspace:
         _check("system_id", self.system_id)
         if ":" in self.system_id:
             raise InvalidName(f"`system_id` {self.system_id!r} must not contain ':'; put that part into `prefix`.")
-        if len(_TAG.findall(self._namespace)) > 1:
-            raise InvalidName(f"`prefix` and `system_id` have a hash tag each ({self._namespace!r}); leave one out.")
+        if len(_TAG.findall(self.namespace)) > 1:
+            raise InvalidName(f"`prefix` and `system_id` have a hash tag each ({self.namespace!r}); leave one out.")
         if self.quarantine_prefix is not None:
             _check("quarantine_prefix", self.quarantine_prefix)
             if "{" in self.quarantine_prefix:
                 raise InvalidName("`quarantine_prefix` must not contain a hash tag; the stream's slot is used.")
 
     @property
-    def _namespace(self) -> str:
+    def namespace(self) -> str:
+        """What all streams of the system begin with; no two systems share it."""
         return f"{self.prefix}:{self.system_id}"
 
     def stream(self, kind: Kind) -> str:
         """Name the stream of a kind."""
-        return f"{self._namespace}:{kind.stream}"
+        return f"{self.namespace}:{kind.stream}"
 
     def quarantine(self, kind: Kind) -> str:
         """Name the stream that takes the bad entries of a kind."""
-        return self._beside(kind, self.quarantine_prefix or f"{self._namespace}:quarantine")
+        return self._beside(kind, self.quarantine_prefix or f"{self.namespace}:quarantine")
 
     def producer_mark(self, kind: Kind, producer: str) -> str:
-        """Name the key that remembers a producer's last batch."""
-        return f"{self._beside(kind, f'{self._namespace}:producer')}:{producer}"
+        """Name the key that remembers the number of a producer's last record."""
+        return f"{self._beside(kind, f'{self.namespace}:producer')}:{producer}"
 
     def _beside(self, kind: Kind, namespace: str) -> str:
         stream = self.stream(kind)
