@@ -71,8 +71,8 @@ class FakeSpool(SpoolPort):
 
     async def remove(self, stream: str, *, up_to: int) -> None:
         await anyio.lowlevel.checkpoint()
-        self.rows = [row for row in self.rows if row.stream != stream or row.position > up_to]
         self._fail()
+        self.rows = [row for row in self.rows if row.stream != stream or row.position > up_to]
 
     async def count(self, stream: str) -> int:
         await anyio.lowlevel.checkpoint()

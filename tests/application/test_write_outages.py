@@ -648,6 +648,40 @@ async def test_a_cancelled_caller_leaves_its_record_on_its_way_to_the_disk(
     assert ("WARNING", f"Records for {STREAM} go to the spool: {AWAY}") in messages(caplog)
 
 
+async def test_what_a_cancelled_caller_left_on_its_way_to_the_disk_is_counted_for_what_became_of_it(
+    store: FakeStore,
+    make: Open,
+    spool: FakeSpool,
+    monkeypatch: pytest.MonkeyPatch,
+    meter: WriteMeter,
+) -> None:
+    begun, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def fail(*_: object) -> None:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+        raise SpoolFailed("The disk is full.")
+
+    monkeypatch.setattr(spool, "put", fail)
+    journal = make(spooled=True)
+    store.outage = AWAY
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(record, journal, 1)
+        await begun.wait()
+        assert meter.read().spooled == 1
+        tasks.cancel_scope.cancel()
+    store.outage = None
+    go_on.set()
+    await ended.wait()
+    await record(journal, 2)
+    await journal.close()
+
+    assert meter.read().spooled == 0
+    assert meter.metrics.spool_errors == 1
+    assert numbers(store) == [1, 2]
+
+
 async def test_callers_in_a_loop_wait_for_the_spool_to_be_emptied_and_then_write_directly(
     store: FakeStore, make: Open, spool: FakeSpool, metrics: StreamsMetrics
 ) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
@@ -41,7 +41,7 @@ class Spooling:
         # How many records of each producer of this backend are there.
         self._ours: Counter[str] = Counter()
         self._replaying: set[str] = set()
-        self._putting: dict[str, DetachedTask[None]] = {}
+        self._putting: dict[str, DetachedTask[bool]] = {}
 
     @property
     def is_usable(self) -> bool:
@@ -73,19 +73,12 @@ class Spooling:
         # A spool that hangs would hold up closing for as long as each batch takes to fail.
         if self._is_gone or (self._is_ending and not self.is_usable):
             return False
-        # Counted before it is there, since it may be gone again before this goes on.
-        self._count(stream, producer, len(batch.payloads))
-        put = partial(self._spool.put, stream, producer, batch.first, batch.payloads)
-        try:
-            await (put() if self._is_ending else self._detached(stream, put))
-        except Exception as error:  # noqa: BLE001 -- the record is to be stored elsewhere, or counted as lost
-            self._count(stream, producer, -len(batch.payloads))
-            self.count_failure(error)
-            self._unusable_until = monotonic() + _SECONDS_UNUSABLE
-            return False
-        self._unusable_until = -math.inf
-        self._meter.metrics.records_spooled += len(batch.payloads)
-        return True
+        put = partial(self._put, stream, producer, batch.first, batch.payloads)
+        if self._is_ending:
+            return await put()
+        # A thread goes on after its caller is cancelled; whoever comes next waits for it.
+        task = self._putting[stream] = spawn(put, name="papyra-streams spool")
+        return await task.result()
 
     async def holds(self, stream: str, producer: str, *, up_to: int) -> bool:
         """Tell whether records are still there that newer ones must not overtake."""
@@ -117,13 +110,14 @@ class Spooling:
 
     async def remove(self, stream: str, page: SpooledPage) -> None:
         """Forget records that the server has."""
-        for batch in page.batches:
-            self._meter.metrics.records_replayed += len(batch.payloads)
-            self._count(stream, batch.producer, -len(batch.payloads))
         try:
             await self._spool.remove(stream, up_to=page.last_position)
         except SpoolFailed as error:
             self.count_failure(error)
+            return
+        for batch in page.batches:
+            self._meter.metrics.records_replayed += len(batch.payloads)
+            self._count(stream, batch.producer, -len(batch.payloads))
 
     async def lead(self, stream: str) -> bool:
         """Tell whether this stream may be emptied from here, and nowhere else.
@@ -160,10 +154,19 @@ class Spooling:
             logger.error("The spool fails: %s", error, exc_info=unforeseen(error))
             self._quiet_until = monotonic() + _SECONDS_BETWEEN_LINES
 
-    async def _detached(self, stream: str, put: Callable[[], Awaitable[None]]) -> None:
-        # A thread goes on after its caller is cancelled; whoever comes next waits for it.
-        self._putting[stream] = spawn(put, name="papyra-streams spool")
-        await self._putting[stream].result()
+    async def _put(self, stream: str, producer: str, first: int, payloads: Sequence[bytes]) -> bool:
+        # Counted before it is there, since it may be gone again before this goes on.
+        self._count(stream, producer, len(payloads))
+        try:
+            await self._spool.put(stream, producer, first, payloads)
+        except Exception as error:  # noqa: BLE001 -- the record is to be stored elsewhere, or counted as lost
+            self._count(stream, producer, -len(payloads))
+            self.count_failure(error)
+            self._unusable_until = monotonic() + _SECONDS_UNUSABLE
+            return False
+        self._unusable_until = -math.inf
+        self._meter.metrics.records_spooled += len(payloads)
+        return True
 
     def _count(self, stream: str, producer: str, change: int) -> None:
         # Other processes put and take as well.
