@@ -8,7 +8,8 @@ import pytest
 from papyra.persistence.backends import redis as papyra_redis
 
 from papyra_streams import RedisConsumerGroupConfig, RedisStreamEntry, RedisStreamsConfig, errors
-from papyra_streams.config import DRIVER_VARIABLE, check_start
+from papyra_streams.config import DRIVER_VARIABLE
+from papyra_streams.domain.entries import check_start
 from papyra_streams.errors import ConfigurationError, InvalidEntryId, InvalidName, InvalidUrl, InvalidValue
 
 

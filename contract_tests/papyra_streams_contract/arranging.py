@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from papyra_streams.domain.entries import Entry, EntryId
-from papyra_streams.ports import ProducerMark
+from papyra_streams.ports import Delivered, Member, ProducerMark, Settled, StreamStore
 
 from .wire import Wire
 
@@ -52,6 +53,56 @@ def identifiers(entries: Iterable[Entry]) -> list[EntryId]:
 def payloads(entries: Iterable[Entry]) -> list[bytes]:
     """Return what was appended, from entries that are still there."""
     return [entry.fields[b"data"] for entry in entries if entry.fields is not None]
+
+
+def member(stream: str, consumer: str = "me", *, group: str = "workers") -> Member:
+    """Name a consumer of a group, and the keys that the group has beside the stream."""
+    state, pause, leader = (f"{part}:{{{stream}}}:{group}" for part in ("state", "pause", "leader"))
+    return Member(stream=stream, group=group, consumer=consumer, state=state, pause=pause, leader=leader)
+
+
+def named(one: Member, consumer: str) -> Member:
+    """Name another consumer of the same group."""
+    return replace(one, consumer=consumer)
+
+
+async def join(store: StreamStore, one: Member, *, start: str = "0") -> None:
+    """Join a group that nobody lost."""
+    await store.join(one, start=start, on_loss="resume", expected=False)
+
+
+async def holding(store: StreamStore, wire: Wire, one: Member, count: int) -> list[EntryId]:
+    """Fill the stream, join the group, and have all that there is given to the consumer."""
+    ids = await fill(wire, one.stream, count)
+    await join(store, one)
+    await store.take([one], count=count)
+    return ids
+
+
+async def pending_rows(wire: Wire, one: Member) -> dict[EntryId, tuple[str, int]]:
+    """Return the group's pending list, as the server keeps it: whose each entry is, and how often it was delivered."""
+    rows: dict[EntryId, tuple[str, int]] = {}
+    for row in await wire.rows("XPENDING", one.stream, one.group, "-", "+", 100_000):
+        match row:
+            case [bytes(identifier), bytes(consumer), _, int(deliveries)]:
+                rows[EntryId.parse(identifier.decode())] = consumer.decode(), deliveries
+    return rows
+
+
+async def finished(wire: Wire, one: Member) -> EntryId | None:
+    """Return up to which entry the group is known to have finished."""
+    saved = await wire("HGET", one.state, "finished")
+    return EntryId.parse(saved.decode()) if isinstance(saved, bytes) else None
+
+
+def given(deliveries: Iterable[Delivered]) -> list[EntryId]:
+    """Return the ids of what was delivered."""
+    return [each.entry.id for each in deliveries]
+
+
+def told(settled: Settled) -> tuple[list[EntryId], list[EntryId], list[EntryId]]:
+    """Return which entries were done, gone and taken, each in order."""
+    return sorted(settled.done), sorted(settled.gone), sorted(settled.taken)
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 5.0) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .domain.arguments import LARGEST, check_count, check_seconds, is_whole
-from .domain.entries import EntryId
+from .domain.entries import check_start
 from .domain.keys import Keyspace, check_name
 from .domain.writing import WritePolicy
 from .endpoint import parse_url, without_password
@@ -129,12 +129,3 @@ class RedisConsumerGroupConfig:
             raise InvalidValue(
                 f"`block_ms` must be a number of milliseconds from 0 to {LARGEST}, or None, not {self.block_ms!r}."
             )
-
-
-def check_start(start_id: str) -> None:
-    """Check where a group is to begin.
-
-    :raises InvalidEntryId: if it is neither ``"0"``, ``"$"`` nor an entry id
-    """
-    if start_id != "$":
-        EntryId.parse(start_id)

@@ -82,6 +82,10 @@ class GroupExists(StreamsError):
     """A consumer group of this name is already there."""
 
 
+class LeaseLost(StreamsError):
+    """The entry is no longer this consumer's: another has claimed it, or the group was lost. Nothing was done."""
+
+
 class WrongType(StreamsError):
     """A key that should hold a stream holds something else."""
 

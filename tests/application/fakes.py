@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -13,10 +13,22 @@ from papyra_streams.ports import (
     BadEntry,
     Capabilities,
     Confirmation,
+    ConsumerState,
+    DeadEntry,
+    Delivered,
+    DeliveryPort,
+    GroupStanding,
     GroupState,
+    Joined,
+    Member,
+    MembershipPort,
     Obstacle,
+    PendingEntry,
     PendingState,
     ProducerMark,
+    QuarantinePort,
+    Replayed,
+    Settled,
     StreamStore,
     TrimOutcome,
 )
@@ -41,7 +53,66 @@ async def nothing() -> None:
     """Wait for nothing."""
 
 
-class FakeStore(StreamStore):
+class NoSubscriptions(DeliveryPort, MembershipPort, QuarantinePort):
+    """Gives nobody an entry: for tests that have no subscriptions."""
+
+    async def join(
+        self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
+    ) -> Joined:
+        raise NotImplementedError
+
+    async def take(
+        self, members: Sequence[Member], *, count: int, block_ms: int = 0, claim_idle_ms: int | None = None
+    ) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def renew(self, member: Member, ids: Sequence[EntryId]) -> Settled:
+        raise NotImplementedError
+
+    async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
+        raise NotImplementedError
+
+    async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
+        raise NotImplementedError
+
+    async def lead(self, member: Member, *, lease_ms: int) -> bool:
+        raise NotImplementedError
+
+    async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:
+        raise NotImplementedError
+
+    async def consumers(self, stream: str, group: str) -> list[ConsumerState]:
+        raise NotImplementedError
+
+    async def pending_entries(self, stream: str, group: str, *, count: int, after: EntryId) -> Sequence[PendingEntry]:
+        raise NotImplementedError
+
+    async def standing(self, stream: str, group: str) -> GroupStanding:
+        raise NotImplementedError
+
+    async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
+        raise NotImplementedError
+
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+        raise NotImplementedError
+
+    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
+        raise NotImplementedError
+
+    async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:
+        raise NotImplementedError
+
+
+class FakeStore(NoSubscriptions, StreamStore):
     """Streams without a server. Only what has no consumer groups is kept; no test here needs any."""
 
     event_loops = frozenset({"asyncio", "trio"})
@@ -141,7 +212,7 @@ class FakeStore(StreamStore):
         """Answer."""
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities(lag=False, fsync=self.syncs, trio=True)
+        return Capabilities(lag=False, fsync=self.syncs, claiming_reads=False, trio=True)
 
     async def aclose(self) -> None:
         """Have nothing to close."""

@@ -13,7 +13,7 @@ from papyra_streams.application import retrying
 from papyra_streams.application.retrying import RetryingStore
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
-from papyra_streams.ports import BadEntry, ProducerMark, StreamStore
+from papyra_streams.ports import BadEntry, DeadEntry, Member, ProducerMark, StreamStore
 
 from .fakes import FakeStore
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 
 ID = EntryId(1, 0)
 MARK = ProducerMark(key="mark", first=1, lifetime=60)
+MEMBER = Member(stream="s", group="g", consumer="c", state="a", pause="b", leader="l")
+DEAD = DeadEntry(id=ID, attempts=2, reason="poison", error="no")
 ATTEMPTS = 7
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -37,13 +39,32 @@ REPEATABLE: dict[str, Call] = {
     "trim": (("s",), {"keep_from": ID, "approximate": True}),
     "ping": ((), {}),
     "capabilities": ((), {}),
+    "leave": ((MEMBER,), {"idle_ms": 5}),
+    "consumers": (("s", "g"), {}),
+    "pending_entries": (("s", "g"), {"count": 1, "after": ID}),
+    "standing": (("s", "g"), {}),
+    "quarantined": (("q",), {"count": 1, "after": ID}),
 }
 UNREPEATABLE: dict[str, Call] = {
     "create_group": (("s", "g"), {"start": "0"}),
     "read_group": (("s", "g", "c"), {"count": 1, "after": "0", "block_ms": 5}),
     "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
+    "replay": (("s", "q", ID), {"to": "c"}),
+    "drop": (("q", [ID]), {}),
 }
-VERBS = REPEATABLE | UNREPEATABLE
+LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
+    "join": ((MEMBER,), {"start": "0", "on_loss": "resume", "expected": True}),
+    "take": (([MEMBER],), {"count": 1, "block_ms": 5, "claim_idle_ms": 7}),
+    "take_stuck": ((MEMBER,), {"count": 1, "min_idle_ms": 5, "pause_ms": 7}),
+    "take_pending": ((MEMBER,), {"count": 1, "after": ID}),
+    "take_again": ((MEMBER, [ID]), {}),
+    "renew": ((MEMBER, [ID]), {}),
+    "settle": ((MEMBER, [ID]), {}),
+    "release": ((MEMBER, {ID: 5}), {"to": "d", "counted": True}),
+    "bury": ((MEMBER, [DEAD]), {"quarantine": "q", "moment": 1.0}),
+    "lead": ((MEMBER,), {"lease_ms": 5}),
+}
+VERBS = REPEATABLE | UNREPEATABLE | LEFT_TO_SUBSCRIPTIONS
 APPEND: Call = (("s", [b"{}"]), {"mark": MARK, "confirmation": None})
 ANSWERLESS = ("create_group", "ping")
 FINAL = [
@@ -101,7 +122,7 @@ async def test_a_call_goes_through_as_it_is(store: FakeStore, patient: RetryingS
 
 
 @pytest.mark.parametrize("error", [Unavailable, OutOfMemory])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", REPEATABLE | UNREPEATABLE)
 async def test_what_certainly_did_not_run_is_sent_again_as_it_was(
     store: FakeStore, patient: RetryingStore, verb: str, error: type[errors.StreamsError]
 ) -> None:
@@ -162,17 +183,18 @@ async def test_attempts_are_bounded_and_the_last_error_is_raised(
 
 
 @pytest.mark.parametrize("error", [Unavailable, Indeterminate, OutOfMemory])
-async def test_appending_is_left_to_the_write_path(
-    store: FakeStore, patient: RetryingStore, error: type[errors.StreamsError]
+@pytest.mark.parametrize("verb", ["append", *LEFT_TO_SUBSCRIPTIONS])
+async def test_what_the_write_path_and_subscriptions_do_is_left_to_them_to_repeat(
+    store: FakeStore, patient: RetryingStore, verb: str, error: type[errors.StreamsError]
 ) -> None:
-    spy = replace(store, "append", error("not stored"))
+    spy = replace(store, verb, error("not done"))
     with pytest.raises(error):
-        await asked(patient, "append")
+        await asked(patient, verb)
 
-    assert spy.calls == [APPEND]
+    assert len(spy.calls) == 1
 
 
-@pytest.mark.parametrize("verb", ["ping", "append"])
+@pytest.mark.parametrize("verb", ["ping", "append", "take"])
 async def test_a_server_that_cannot_be_reached_is_brought_back_where_that_can_be_done(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:

@@ -14,6 +14,10 @@ Reply = bytes | int | float | bool | None | Sequence["Reply"] | Mapping["Reply",
 
 Command = tuple[Argument, ...]
 
+LONGEST_BLOCK_MS = 1000
+"""The longest the server is asked to hold a read back. A read outlives its cancelled caller by at most this long, and a
+dead connection is noticed after it, however long the caller is willing to wait."""
+
 
 class RespClient(ABC):
     """Runs commands on one server through one client library, without interpreting them.
@@ -56,3 +60,10 @@ class RespClient(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close every connection; from any task, once or more often. Calls in flight end with an error."""
+
+
+class RespPart:
+    """A part of a store, which other parts share a client with."""
+
+    def __init__(self, client: RespClient) -> None:
+        self._client = client

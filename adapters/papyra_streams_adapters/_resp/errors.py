@@ -22,7 +22,7 @@ from papyra_streams.errors import (
 _CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
 
 # Redis 6.2 puts this before what went wrong inside a script.
-_WITHIN_A_SCRIPT = re.compile(r"Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?")
+_WITHIN_A_SCRIPT = re.compile(r"(?:Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )+-?")
 
 # A server that does not know AUTH or HELLO repeats its arguments, and with them the password, in the answer. It cuts
 # them at 128 characters, so that looking for the whole password may not find it.

@@ -8,6 +8,10 @@ from papyra_streams.ports import GroupState, Obstacle, PendingState, TrimOutcome
 
 from .client import Reply
 
+_ONE_FIELD = 2
+
+_LISTS = (list, tuple)
+
 
 def number(reply: Reply) -> int:
     """Read an integer; XPENDING gives some of them as text."""
@@ -25,30 +29,45 @@ def items(reply: Reply) -> Sequence[Reply]:
     """Read a list; nil is an empty one."""
     if reply is None:
         return ()
-    if isinstance(reply, list | tuple):
+    if isinstance(reply, _LISTS):
         return reply
     raise _unexpected(reply)
 
 
 def pairs(reply: Reply) -> Iterable[tuple[Reply, Reply]]:
     """Read a map, or a list that alternates names and values; nil is an empty one."""
-    if isinstance(reply, Mapping):
+    # Asked first, since it is what most entries come as, and an abstract class takes longer to ask for.
+    if not isinstance(reply, _LISTS) and isinstance(reply, Mapping):
         return reply.items()
-    flat = items(reply)
-    return zip(flat[::2], flat[1::2], strict=True)
+    flat = iter(items(reply))
+    return zip(flat, flat, strict=True)
 
 
 def entry_id(reply: Reply) -> EntryId:
     """Read an entry id."""
-    return EntryId.parse(text(reply))
+    milliseconds, _, sequence = _bytes(reply).partition(b"-")
+    try:
+        return EntryId(int(milliseconds), int(sequence))
+    except ValueError as error:
+        raise _unexpected(reply) from error
 
 
 def entry(reply: Reply) -> Entry:
     """Read an entry. One that a group lists but the stream lacks has nil for its fields."""
     identifier, fields = items(reply)
-    if fields is None:
-        return Entry(entry_id(identifier), None)
-    return Entry(entry_id(identifier), {_bytes(name): _bytes(value) for name, value in pairs(fields)})
+    return entry_of(identifier, fields)
+
+
+def entry_of(identifier: Reply, fields: Reply) -> Entry:
+    """Read the two parts of an entry."""
+    return Entry(entry_id(identifier), None if fields is None else _fields(fields))
+
+
+def _fields(reply: Reply) -> Mapping[bytes, bytes]:
+    # Papyra's entries have one field.
+    if type(reply) is list and len(reply) == _ONE_FIELD:
+        return {_bytes(reply[0]): _bytes(reply[1])}
+    return {_bytes(name): _bytes(value) for name, value in pairs(reply)}
 
 
 def entries(reply: Reply) -> list[Entry]:

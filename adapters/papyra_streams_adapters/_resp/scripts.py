@@ -1,6 +1,7 @@
 """The steps that must be atomic: Lua from `papyra_streams/scripts`, sent whole where the server may lack it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,8 @@ from typing import Self
 from papyra_streams.errors import ScriptMissing, StreamsError
 
 from .client import Argument, Command, Reply, RespClient
+
+_WITH = re.compile(r"^-- with: (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class Script:
     @classmethod
     @cache
     def named(cls, name: str) -> Self:
-        """Load a script of this package."""
-        source = files("papyra_streams").joinpath("scripts", f"{name}.lua").read_bytes()
+        """Load a script of this package, after what it has in common with others: ``-- with: ids`` asks for that."""
+        source = "\n".join(_sources(f"{name}.lua").values()).encode()
         # The servers' EVALSHA defines the digest; nothing is secured by it.
         return cls(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
@@ -57,3 +60,12 @@ class Script:
         if isinstance(reply, StreamsError):
             raise reply
         return reply, others
+
+
+def _sources(path: str) -> dict[str, str]:
+    """Return a file and, before it, each file it needs, once."""
+    source = files("papyra_streams").joinpath("scripts", path).read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for needed in _WITH.findall(source):
+        found |= _sources(f"shared/{needed}.lua")
+    return found | {path: source}

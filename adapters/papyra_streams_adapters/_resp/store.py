@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 import anyio
 
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.errors import (
     GroupMissing,
-    OutOfMemory,
     PermissionDenied,
-    Rejected,
-    StreamsError,
     UnsupportedOperation,
 )
 from papyra_streams.ports import (
     Appended,
     BadEntry,
-    Capabilities,
     Confirmation,
     GroupState,
     PendingState,
@@ -28,24 +23,23 @@ from papyra_streams.ports import (
 )
 
 from . import confirming, replies
-from .client import Argument, RespClient
+from .client import LONGEST_BLOCK_MS, Argument, RespClient
+from .deliveries import RespDeliveries
 from .group_reads import GroupReads
+from .health import RespHealth
+from .membership import RespMembership
+from .quarantine import RespQuarantine
 from .scripts import Script
-
-# The longest the server is asked to hold a read back. A read outlives its cancelled caller by at most this long, and a
-# dead connection is noticed after it, however long the caller is willing to wait.
-_LONGEST_BLOCK_MS = 1000
 
 _FIRST_ID = EntryId(0, 0)
 
 
-class RespStore(StreamStore):
+class RespStore(RespDeliveries, RespMembership, RespQuarantine, RespHealth, StreamStore):
     """Streams on one Redis or Valkey server."""
 
     def __init__(self, client: RespClient) -> None:
-        self._client = client
+        super().__init__(client)
         self._reads = GroupReads()
-        self._capabilities: Capabilities | None = None
 
     @property
     def event_loops(self) -> frozenset[str]:
@@ -103,7 +97,7 @@ class RespStore(StreamStore):
         deadline = anyio.current_time() + block_ms / 1000
         while True:
             remaining = round((deadline - anyio.current_time()) * 1000)
-            block = max(1, min(remaining, _LONGEST_BLOCK_MS))
+            block = max(1, min(remaining, LONGEST_BLOCK_MS))
             held = (*command, "BLOCK", block, *tail)
             found = await self._reads.read(who, count, lambda held=held, block=block: self._read_held(held, block))  # type: ignore[misc]
             if found or anyio.current_time() >= deadline:
@@ -174,36 +168,6 @@ class RespStore(StreamStore):
             removed += step.removed
             if not unfinished:
                 return replace(step, removed=removed)
-
-    # -- health
-
-    async def ping(self) -> None:
-        await self._client.call("PING", keys=())
-
-    async def capabilities(self) -> Capabilities:
-        if self._capabilities is None:
-            self._capabilities = Capabilities(
-                lag=await self._counts_lag(), fsync=await self._tells_of_syncs(), trio="trio" in self.event_loops
-            )
-        return self._capabilities
-
-    async def _counts_lag(self) -> bool:
-        # A key of its own for each asker: two at once would find each other's group.
-        probe = f"papyra-streams:probe:{uuid4().hex}"
-        try:
-            return replies.number(await Script.named("counts_lag").run(self._client, (probe,), ())) == 1
-        except (PermissionDenied, OutOfMemory):
-            # Whoever asks for something else is not to fail for it.
-            return False
-
-    async def _tells_of_syncs(self) -> bool:
-        # It is refused where there is no append-only file. A batch holds nobody up.
-        (reply,) = await self._client.batch([("WAITAOF", 1, 0, 1)], timeout=0.001)
-        if isinstance(reply, UnsupportedOperation | PermissionDenied | Rejected):
-            return False
-        if isinstance(reply, StreamsError):
-            raise reply
-        return True
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from papyra_streams.config import RedisConsumerGroupConfig, check_start
+from papyra_streams.config import RedisConsumerGroupConfig
 from papyra_streams.domain.arguments import is_whole
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import Entry, EntryId, check_start
 from papyra_streams.domain.groups import NOTHING_PENDING, PendingSummary, RedisStreamEntry
 from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import Kind

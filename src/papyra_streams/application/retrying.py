@@ -3,12 +3,13 @@
 After `Unavailable` or `OutOfMemory` the command certainly did not run, and anything may be sent again. After
 `Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring. Reading
 for a group and claiming hand entries over; their second run would return others, so their caller is told. Appending is
-not repeated here: the write path does that for as long as its policy says.
+not repeated here, nor what a subscription does: the write path and the subscription try for as long as their settings
+say.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 
@@ -19,9 +20,18 @@ from papyra_streams.ports import (
     BadEntry,
     Capabilities,
     Confirmation,
+    ConsumerState,
+    DeadEntry,
+    Delivered,
+    GroupStanding,
     GroupState,
+    Joined,
+    Member,
+    PendingEntry,
     PendingState,
     ProducerMark,
+    Replayed,
+    Settled,
     StreamStore,
     TrimOutcome,
 )
@@ -71,11 +81,7 @@ class RetryingStore(StreamStore):
     async def append(
         self, stream: str, payloads: Sequence[bytes], *, mark: ProducerMark, confirmation: Confirmation | None = None
     ) -> Appended:
-        try:
-            return await self._store.append(stream, payloads, mark=mark, confirmation=confirmation)
-        except Unavailable:
-            await self._revive()
-            raise
+        return await self._once(lambda: self._store.append(stream, payloads, mark=mark, confirmation=confirmation))
 
     async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
         return await self._again(lambda: self._store.newest(stream, count=count, before=before))
@@ -115,6 +121,65 @@ class RetryingStore(StreamStore):
     async def lag(self, stream: str, group: str) -> int | None:
         return await self._again(lambda: self._store.lag(stream, group))
 
+    async def join(
+        self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
+    ) -> Joined:
+        return await self._once(lambda: self._store.join(member, start=start, on_loss=on_loss, expected=expected))
+
+    async def take(
+        self, members: Sequence[Member], *, count: int, block_ms: int = 0, claim_idle_ms: int | None = None
+    ) -> list[Delivered]:
+        return await self._once(
+            lambda: self._store.take(members, count=count, block_ms=block_ms, claim_idle_ms=claim_idle_ms)
+        )
+
+    async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
+        return await self._once(
+            lambda: self._store.take_stuck(member, count=count, min_idle_ms=min_idle_ms, pause_ms=pause_ms)
+        )
+
+    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+        return await self._once(lambda: self._store.take_pending(member, count=count, after=after))
+
+    async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
+        return await self._once(lambda: self._store.take_again(member, ids))
+
+    async def renew(self, member: Member, ids: Sequence[EntryId]) -> Settled:
+        return await self._once(lambda: self._store.renew(member, ids))
+
+    async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
+        return await self._once(lambda: self._store.settle(member, ids))
+
+    async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
+        return await self._once(lambda: self._store.release(member, idle_ms, to=to, counted=counted))
+
+    async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
+        return await self._once(lambda: self._store.bury(member, dead, quarantine=quarantine, moment=moment))
+
+    async def lead(self, member: Member, *, lease_ms: int) -> bool:
+        return await self._once(lambda: self._store.lead(member, lease_ms=lease_ms))
+
+    async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:
+        return await self._again(lambda: self._store.leave(member, idle_ms=idle_ms))
+
+    async def consumers(self, stream: str, group: str) -> list[ConsumerState]:
+        return await self._again(lambda: self._store.consumers(stream, group))
+
+    async def pending_entries(self, stream: str, group: str, *, count: int, after: EntryId) -> Sequence[PendingEntry]:
+        return await self._again(lambda: self._store.pending_entries(stream, group, count=count, after=after))
+
+    async def standing(self, stream: str, group: str) -> GroupStanding:
+        return await self._again(lambda: self._store.standing(stream, group))
+
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+        return await self._again(lambda: self._store.quarantined(quarantine, count=count, after=after))
+
+    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
+        return await self._if_not_run(lambda: self._store.replay(stream, quarantine, quarantined, to=to))
+
+    async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:
+        return await self._if_not_run(lambda: self._store.drop(quarantine, ids))
+
     async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
         return await self._again(lambda: self._store.retire(stream, bad, quarantine=quarantine, moment=moment))
 
@@ -129,6 +194,13 @@ class RetryingStore(StreamStore):
 
     async def aclose(self) -> None:
         await self._store.aclose()
+
+    async def _once(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        try:
+            return await call()
+        except Unavailable:
+            await self._revive()
+            raise
 
     async def _again(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
         return await self._repeat(call, (*CERTAINLY_NOT_RUN, Indeterminate))

@@ -28,10 +28,31 @@ def check_count(name: str, value: object, *, at_most: int | None = None) -> None
         raise InvalidValue(f"`{name}` must be a whole number from 1{limit}, not {value!r}.")
 
 
-def check_seconds(name: str, value: object) -> None:
+def check_seconds(name: str, value: object, *, at_least: float = 0.0) -> None:
     """Check how long something may take.
 
     :raises InvalidValue: if it is no number, or not greater than 0
     """
     if not is_number(value) or not 0 < value <= LARGEST:
         raise InvalidValue(f"`{name}` must be a number of seconds greater than 0, up to {LARGEST}, not {value!r}.")
+    if value < at_least:
+        raise InvalidValue(f"`{name}` must be at least {at_least:g} seconds, not {value!r}.")
+
+
+def check_number_of_seconds(name: str, value: object) -> None:
+    """Check how long something may take that may take no time at all.
+
+    :raises InvalidValue: if it is no number, or less than 0
+    """
+    if value != 0 or isinstance(value, bool):
+        check_seconds(name, value)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Check which of a few words is chosen.
+
+    :raises InvalidValue: if it is none of them
+    """
+    if value not in choices:
+        *others, last = map(repr, choices)
+        raise InvalidValue(f"`{name}` must be {', '.join(others)} or {last}, not {value!r}.")

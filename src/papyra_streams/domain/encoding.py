@@ -55,6 +55,9 @@ def _encode(row: Mapping[Any, Any]) -> bytes:
 
 def usable_timestamp(value: object) -> bool:
     """Tell whether a value is a real, finite number."""
+    if type(value) is float:
+        # Almost always, and asked of each record that is read.
+        return math.isfinite(value)
     try:
         return is_number(value) and math.isfinite(value)
     except OverflowError:

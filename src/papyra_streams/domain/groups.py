@@ -1,8 +1,11 @@
 """What a consumer is handed, and what an operator is told about a group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+# Holds what a consumer has let go of until another takes it: entries are always some consumer's, before Redis 8.8.
+RELEASED = "papyra-streams:released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,77 @@ class PendingSummary:
 
 
 NOTHING_PENDING = PendingSummary(count=0, min_id=None, max_id=None, consumers={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerStatus:
+    """One consumer of a group: how many entries it holds, and when it was last heard of, in milliseconds.
+
+    ``idle_ms`` -- since it last asked for entries
+    ``inactive_ms`` -- since it was last given one; None where the server does not tell (before Redis 7.2)
+    ``highest_attempt`` -- how often the entry was delivered that was delivered most of those it holds; 0 without any
+    """
+
+    name: str
+    pending: int
+    idle_ms: int
+    inactive_ms: int | None
+    highest_attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatus:
+    """How a group stands on one stream.
+
+    ``length`` -- entries in the stream
+    ``lag`` -- entries it was not given yet; None while that is not known, never a guess
+    ``pending`` -- entries it was given and has not acknowledged
+    ``oldest_pending_age`` -- seconds since the oldest of them was recorded, by the server's clock; None without any
+    ``highest_attempt`` -- how often one of them was delivered at most; 0 without any
+    """
+
+    stream: str
+    group: str
+    length: int
+    lag: int | None
+    pending: int
+    oldest_pending_age: float | None
+    highest_attempt: int
+    consumers: tuple[ConsumerStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedEntry:
+    """An entry that was given up, as it stands in the quarantine.
+
+    ``id`` -- its id there, by which it is replayed or dropped
+    ``source_id`` -- its id in the stream
+    ``reason`` -- why: what a handler said to `Delivery.reject`, or what was wrong with it
+    ``quarantined_at`` -- when, in seconds since the epoch
+    ``group``, ``attempts``, ``error`` -- who gave it up, after how many deliveries, and the last exception; empty, 0
+        and empty for one that no read could return
+    ``data`` -- its bytes, as they were; None if it had no field of that name
+    """
+
+    id: str
+    source_id: str
+    reason: str
+    quarantined_at: float
+    group: str
+    attempts: int
+    error: str
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What became of the entries that were to be replayed, each by its id in the quarantine.
+
+    ``pending`` -- those that their group gets again under their old id, and nobody else does
+    ``appended`` -- those that the stream no longer had, and the id under which each came back
+    ``missing`` -- those that were not in the quarantine, or no longer
+    """
+
+    pending: tuple[str, ...] = ()
+    appended: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()

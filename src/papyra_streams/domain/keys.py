@@ -8,6 +8,8 @@ from papyra_streams.errors import InvalidName
 from .kinds import Kind
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# It goes along with every command, and into every line of the log.
+_LONGEST_NAME = 1000
 _TAG = re.compile(r"\{[^{}]+\}")
 
 
@@ -55,6 +57,10 @@ class Keyspace:
         """Name the key that remembers the number of a producer's last record."""
         return f"{self._beside(kind, f'{self.namespace}:producer')}:{producer}"
 
+    def group(self, kind: Kind, part: str, group: str) -> str:
+        """Name one of the keys that a consumer group has to itself: its ``state``, ``pause`` or ``leader``."""
+        return f"{self._beside(kind, f'{self.namespace}:{part}')}:{group}"
+
     def _beside(self, kind: Kind, namespace: str) -> str:
         stream = self.stream(kind)
         # No name has an empty part, so "::" keeps this apart from the stream of a system with a longer prefix.
@@ -82,10 +88,14 @@ def _check(setting: str, name: str) -> None:
 def check_name(what: str, name: str) -> None:
     """Check the name of a group or a consumer.
 
-    :raises InvalidName: if it is empty or no string, or cannot be sent
+    :raises InvalidName: if it is empty or no string, cannot be sent, or is longer than any name need be
     """
     if not isinstance(name, str) or not name:
         raise InvalidName(f"The name of a {what} must be a string of at least one character, not {name!r}.")
+    if len(name) > _LONGEST_NAME:
+        raise InvalidName(
+            f"The name of a {what} must have at most {_LONGEST_NAME} characters; {name[:20]!r}… has {len(name)}."
+        )
     _check_text(f"The name of a {what}", name)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from papyra.persistence.models import PersistedAudit, PersistedDeadLetter, PersistedEvent
@@ -19,11 +19,12 @@ _EARLIEST_EPOCH_TIME = 1e9
 
 _KIND_OF_MODEL: dict[type, Kind] = {PersistedEvent: EVENTS, PersistedAudit: AUDITS, PersistedDeadLetter: DEAD_LETTERS}
 
+_decode = msgspec.json.Decoder().decode
+
 DELETED = "deleted from the stream"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A readable entry. ``size`` is how many bytes its JSON takes."""
 
     id: EntryId
@@ -100,7 +101,7 @@ def read(kind: Kind, entry: Entry) -> Record | Unreadable:
 def _parse(data: bytes) -> Any:
     try:
         # msgspec keeps integers of any size exact, which orjson does not.
-        return msgspec.json.decode(data)
+        return _decode(data)
     except (ValueError, RecursionError):
         # Papyra's own backend writes NaN, and accepts it; what it wrote stays readable.
         return json.loads(data.decode())

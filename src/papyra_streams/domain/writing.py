@@ -8,7 +8,7 @@ from typing import Literal
 
 from papyra_streams.errors import InvalidValue
 
-from .arguments import check_count, check_seconds
+from .arguments import check_count, check_number_of_seconds, check_seconds
 
 _REPLICAS = re.compile(r"replicas=([1-9][0-9]{0,3})")
 _LARGEST = 2**40
@@ -84,8 +84,7 @@ class WritePolicy:
             raise InvalidValue(f'`on_shortfall` must be "log" or "count", not {self.on_shortfall!r}.')
         for name in ("durability_timeout", "backoff", "backoff_limit", "close_timeout"):
             check_seconds(name, getattr(self, name))
-        if self.linger != 0 or isinstance(self.linger, bool):
-            check_seconds("linger", self.linger)
+        check_number_of_seconds("linger", self.linger)
         if self.queue_seconds is not None:
             check_seconds("queue_seconds", self.queue_seconds)
         if self.backoff > self.backoff_limit:

@@ -1,9 +1,12 @@
 """What the domain asks of a server, one module per role. A driver implements them all as one `StreamStore`."""
 
 from .append import Appended, AppendPort, Confirmation, ProducerMark
+from .deliveries import DeadEntry, Delivered, DeliveryPort, Joined, Member, Settled
 from .groups import GroupPort, GroupState, PendingState
 from .health import Capabilities, HealthPort
 from .maintenance import BadEntry, MaintenancePort, Obstacle, TrimOutcome
+from .membership import ConsumerState, GroupStanding, MembershipPort, PendingEntry
+from .quarantine import Quarantined, QuarantinePort, Replayed
 from .read import ReadPort
 from .servers import EmbeddedServers, ServerLease
 from .spool import SpooledBatch, SpooledPage, SpoolFactory, SpoolPort
@@ -15,16 +18,29 @@ __all__ = [
     "BadEntry",
     "Capabilities",
     "Confirmation",
+    "ConsumerState",
+    "DeadEntry",
+    "Delivered",
+    "DeliveryPort",
     "EmbeddedServers",
     "GroupPort",
+    "GroupStanding",
     "GroupState",
     "HealthPort",
+    "Joined",
     "MaintenancePort",
+    "Member",
+    "MembershipPort",
     "Obstacle",
+    "PendingEntry",
     "PendingState",
     "ProducerMark",
+    "QuarantinePort",
+    "Quarantined",
     "ReadPort",
+    "Replayed",
     "ServerLease",
+    "Settled",
     "SpoolFactory",
     "SpoolPort",
     "SpooledBatch",

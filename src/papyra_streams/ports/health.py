@@ -10,11 +10,13 @@ class Capabilities:
 
     ``lag`` -- the server counts the entries a group was not given yet (Redis 7.0, Valkey)
     ``fsync`` -- it tells when a batch is synced to its append-only file (WAITAOF, with ``appendonly yes``)
+    ``claiming_reads`` -- one read gives new entries and stuck ones (XREADGROUP with CLAIM, Redis 8.4)
     ``trio`` -- the driver runs under trio as well as asyncio
     """
 
     lag: bool
     fsync: bool
+    claiming_reads: bool
     trio: bool
 
 

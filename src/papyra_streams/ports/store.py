@@ -4,9 +4,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from .append import AppendPort
+from .deliveries import DeliveryPort
 from .groups import GroupPort
 from .health import HealthPort
 from .maintenance import MaintenancePort
+from .membership import MembershipPort
+from .quarantine import QuarantinePort
 from .read import ReadPort
 
 
@@ -18,7 +21,9 @@ class Timeouts:
     command: float = 5.0
 
 
-class StreamStore(AppendPort, ReadPort, GroupPort, MaintenancePort, HealthPort):
+class StreamStore(
+    AppendPort, ReadPort, GroupPort, DeliveryPort, MembershipPort, QuarantinePort, MaintenancePort, HealthPort
+):
     """Streams on one server, through one client library.
 
     Constructing does no I/O; the first call connects. Every method may be called from any task of one event loop, and

@@ -1,39 +1,11 @@
+-- with: ids
+-- with: groups
 -- Removes old entries from a stream, but none that a group has yet to be given or to acknowledge.
 -- KEYS: the stream.  ARGV: the oldest entry to keep, and "~" or "=".
 -- Answers how many entries went, and 1 if there is more to be done; and, if a group kept some of the others, its name
 -- and the entry it needs.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {0, 0}
-end
-
--- Both parts of an id are 64 bit integers, wider than a number of Lua's; they are compared as digits.
-local function split(id)
-  return string.match(id, '^(%d+)-(%d+)$')
-end
-
-local function smaller(a, b)
-  if #a ~= #b then
-    return #a < #b
-  end
-  return a < b
-end
-
-local function older(a, b)
-  local a_time, a_sequence = split(a)
-  local b_time, b_sequence = split(b)
-  if a_time ~= b_time then
-    return smaller(a_time, b_time)
-  end
-  return smaller(a_sequence, b_sequence)
-end
-
--- The first id after this one. Past what a number holds exactly it stays where it is, which keeps one entry more.
-local function successor(id)
-  local time, sequence = split(id)
-  if #sequence > 15 then
-    return id
-  end
-  return time .. '-' .. string.format('%.0f', tonumber(sequence) + 1)
 end
 
 -- An entry that was deleted cannot be handed out again: it is taken off the pending list, as XAUTOCLAIM does from 7.0 on.
@@ -51,10 +23,7 @@ end
 
 local floor, holder = ARGV[1], nil
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local state = {}
-  for i = 1, #group, 2 do
-    state[group[i]] = group[i + 1]
-  end
+  local state = properties(group)
   local needs = oldest_pending(state['name']) or successor(state['last-delivered-id'])
   if older(needs, floor) then
     floor, holder = needs, state['name']

@@ -1,0 +1,54 @@
+"""Whether a server answers, and what it can do."""
+
+from papyra_streams.errors import (
+    GroupMissing,
+    OutOfMemory,
+    PermissionDenied,
+    Rejected,
+    StreamsError,
+    UnsupportedOperation,
+)
+from papyra_streams.ports import Capabilities, HealthPort
+
+from .client import Command, Reply, RespClient, RespPart
+
+_NOT_THERE = "papyra-streams:probe"
+# Each is refused everywhere, and writes nothing; what tells is the reason. The number of entries read is what a server
+# counts the lag by, and -2 is none; the read is of a stream that is not there.
+_PROBES: tuple[Command, ...] = (
+    ("XGROUP", "CREATE", _NOT_THERE, "probe", "$", "ENTRIESREAD", -2),
+    ("WAITAOF", 1, 0, 1),
+    ("XREADGROUP", "GROUP", "probe", "probe", "COUNT", 1, "CLAIM", 1, "STREAMS", _NOT_THERE, ">"),
+)
+# Whoever asks for something else is not to fail for these.
+_REFUSALS = (UnsupportedOperation, PermissionDenied, OutOfMemory, Rejected, GroupMissing)
+
+
+class RespHealth(RespPart, HealthPort):
+    """Asks the server about itself."""
+
+    def __init__(self, client: RespClient) -> None:
+        super().__init__(client)
+        self._capabilities: Capabilities | None = None
+
+    async def ping(self) -> None:
+        await self._client.call("PING", keys=())
+
+    async def capabilities(self) -> Capabilities:
+        if self._capabilities is None:
+            lag, fsync, claiming = await self._ask()
+            self._capabilities = Capabilities(
+                lag=isinstance(lag, Rejected) and "ENTRIESREAD" in str(lag),
+                # It is refused where there is no append-only file.
+                fsync=not isinstance(fsync, StreamsError),
+                claiming_reads=isinstance(claiming, GroupMissing),
+                trio="trio" in self._client.event_loops,
+            )
+        return self._capabilities
+
+    async def _ask(self) -> list[Reply | StreamsError]:
+        answers = await self._client.batch(_PROBES, timeout=0.001)
+        for answer in answers:
+            if isinstance(answer, StreamsError) and not isinstance(answer, _REFUSALS):
+                raise answer
+        return answers

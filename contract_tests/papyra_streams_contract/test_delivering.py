@@ -1,0 +1,327 @@
+"""What consumers are given: new entries, stuck ones, pending ones in order, and their own once more."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.errors import GroupMissing, UnsupportedOperation
+from papyra_streams.ports import Delivered, Member, StreamStore
+
+from . import needs
+from .arranging import age, eventually, fill, given, holding, join, member, named, pending_rows
+from .fixtures import IMPATIENT, OpenStore
+from .servers import PrivateServer
+from .wire import Wire
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+HOUR_MS = 3_600_000
+BEGINNING = EntryId(0, 0)
+
+
+async def take_stuck(store: StreamStore, one: Member, *, count: int = 100) -> list[EntryId]:
+    """Take what has been idle for an hour."""
+    return given(await store.take_stuck(one, count=count, min_idle_ms=HOUR_MS, pause_ms=60_000))
+
+
+async def crowd(store: StreamStore, wire: Wire, one: Member, count: int) -> list[EntryId]:
+    """Have a consumer hold many entries."""
+    for first in range(1, count + 1, 5000):
+        script = "for i = ARGV[1], ARGV[2] do redis.call('XADD', KEYS[1], i .. '-0', 'data', i) end"
+        await wire("EVAL", script, 1, one.stream, first, min(first + 4999, count))
+    await join(store, one)
+    await wire("XREADGROUP", "GROUP", one.group, one.consumer, "COUNT", count, "STREAMS", one.stream, ">")
+    return [EntryId(number, 0) for number in range(1, count + 1)]
+
+
+# -- take
+
+
+async def test_new_entries_are_given_whole_and_for_the_first_time(store: StreamStore, stream: str, wire: Wire) -> None:
+    await fill(wire, stream, 3)
+    one = member(stream)
+    await join(store, one)
+
+    assert await store.take([one], count=2) == [
+        Delivered(stream, Entry(EntryId(1, 0), {b"data": b"1"}), 1, 0),
+        Delivered(stream, Entry(EntryId(2, 0), {b"data": b"2"}), 1, 0),
+    ]
+
+
+async def test_two_consumers_are_given_different_entries(store: StreamStore, stream: str, wire: Wire) -> None:
+    ids = await fill(wire, stream, 5)
+    one = member(stream)
+    await join(store, one)
+
+    assert given(await store.take([one], count=2)) == ids[:2]
+    assert given(await store.take([named(one, "you")], count=9)) == ids[2:]
+
+
+async def test_one_read_takes_from_several_streams(store: StreamStore, stream: str, wire: Wire) -> None:
+    members = [member(f"{stream}:{{x}}:{name}") for name in ("a", "b", "c")]
+    for number, one in enumerate(members):
+        await fill(wire, one.stream, number)
+        await join(store, one)
+
+    taken = await store.take(members, count=5)
+    assert [(each.stream, each.entry.id) for each in taken] == [
+        (members[1].stream, EntryId(1, 0)),
+        (members[2].stream, EntryId(1, 0)),
+        (members[2].stream, EntryId(2, 0)),
+    ]
+
+
+async def test_taking_from_an_empty_stream_gives_nothing(store: StreamStore, stream: str) -> None:
+    one = member(stream)
+    await join(store, one)
+
+    assert await store.take([one], count=5) == []
+    assert await store.take([one], count=5, block_ms=20) == []
+
+
+async def test_waiting_ends_with_the_first_entry(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    await join(store, one)
+    taken: list[Delivered] = []
+
+    async def arrived() -> bool:
+        taken.extend(await store.take([one], count=5, block_ms=1000))
+        return bool(taken)
+
+    await wire("XADD", stream, "1-0", "data", "1")
+    await eventually(arrived)
+    assert given(taken) == [EntryId(1, 0)]
+
+
+@pytest.mark.parametrize("block_ms", [0, 50])
+async def test_taking_for_a_missing_group_is_refused(
+    store: StreamStore, stream: str, wire: Wire, block_ms: int
+) -> None:
+    with pytest.raises(GroupMissing):
+        await store.take([member(stream)], count=1, block_ms=block_ms)
+
+    await fill(wire, stream, 1)
+    with pytest.raises(GroupMissing):
+        await store.take([member(stream)], count=1, block_ms=block_ms)
+
+
+async def test_reads_that_claim_are_refused_exactly_where_the_capability_is_lacking(
+    store: StreamStore, stream: str
+) -> None:
+    one = member(stream)
+    await join(store, one)
+
+    can_claim = (await store.capabilities()).claiming_reads
+    for block_ms in (0, 20):
+        with nullcontext() if can_claim else pytest.raises(UnsupportedOperation):
+            assert await store.take([one], count=1, block_ms=block_ms, claim_idle_ms=HOUR_MS) == []
+
+
+@needs("claiming_reads")
+async def test_a_read_that_claims_gives_stuck_entries_before_new_ones(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 3)
+    await age(wire, stream, one.group, ids[:1])
+    await wire("XADD", stream, "9-0", "data", "9")
+
+    old, new = await store.take([named(one, "heir")], count=5, claim_idle_ms=HOUR_MS)
+    assert (old.entry, old.attempt) == (Entry(ids[0], {b"data": b"1"}), 2)
+    assert old.idle_ms >= HOUR_MS
+    assert new == Delivered(stream, Entry(EntryId(9, 0), {b"data": b"9"}), 1, 0)
+
+
+@needs("claiming_reads")
+async def test_a_read_that_claims_leaves_out_what_was_deleted(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 3)
+    await age(wire, stream, one.group, ids)
+    await wire("XDEL", stream, str(ids[1]))
+
+    assert given(await store.take([named(one, "heir")], count=5, claim_idle_ms=HOUR_MS)) == [ids[0], ids[2]]
+
+
+@needs("claiming_reads")
+@pytest.mark.usefixtures("store")
+async def test_reads_that_claim_are_no_capability_of_who_may_not_read_for_a_group(
+    open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
+) -> None:
+    await private_wire("ACL", "SETUSER", "writer", "on", ">secret", "~*", "+@all", "-xreadgroup")
+    writer = open_store(replace(private_server.endpoint, username="writer", password="secret"), IMPATIENT)
+
+    assert not (await writer.capabilities()).claiming_reads
+
+
+# -- take_stuck
+
+
+async def test_stuck_entries_are_given_with_their_idle_time_and_counted(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 4)
+    await age(wire, stream, one.group, ids[1:3])
+
+    taken = await store.take_stuck(named(one, "heir"), count=9, min_idle_ms=HOUR_MS, pause_ms=1000)
+    assert [each.entry for each in taken] == [Entry(ids[1], {b"data": b"2"}), Entry(ids[2], {b"data": b"3"})]
+    assert {each.attempt for each in taken} == {2}
+    assert all(HOUR_MS <= each.idle_ms < HOUR_MS + 60_000 for each in taken)
+    assert await pending_rows(wire, one) == {
+        ids[0]: ("me", 1),
+        ids[1]: ("heir", 2),
+        ids[2]: ("heir", 2),
+        ids[3]: ("me", 1),
+    }
+
+
+async def test_stuck_entries_are_given_once_and_up_to_a_number(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 5)
+    await age(wire, stream, one.group, ids)
+
+    assert await take_stuck(store, named(one, "heir"), count=3) == ids[:3]
+    assert await take_stuck(store, named(one, "other"), count=3) == ids[3:]
+    assert await take_stuck(store, named(one, "heir"), count=3) == []
+
+
+async def test_a_stuck_entry_that_was_deleted_is_taken_off_the_pending_list(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 4)
+    await age(wire, stream, one.group, ids)
+    await wire("XDEL", stream, str(ids[0]), str(ids[2]))
+
+    assert await take_stuck(store, named(one, "heir")) == [ids[1], ids[3]]
+    assert set(await pending_rows(wire, one)) == {ids[1], ids[3]}
+
+
+async def test_a_search_that_found_nothing_spares_the_group_the_next(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 3)
+    assert await take_stuck(store, one) == []
+    await age(wire, stream, one.group, ids)
+
+    assert await take_stuck(store, named(one, "heir")) == []
+    assert 50_000 < await wire.number("PTTL", one.pause) <= 60_000
+    await wire("DEL", one.pause)
+    assert await take_stuck(store, named(one, "heir")) == ids
+
+
+async def test_a_search_goes_on_where_the_last_one_ended_and_comes_round(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await crowd(store, wire, one, 12_500)
+    stuck = [ids[10], ids[11_000], ids[12_499]]
+    await age(wire, stream, one.group, stuck[1:])
+
+    found: list[EntryId] = []
+    pauses: list[int] = []
+    while len(found) < 2 and len(pauses) < 20:
+        found += await take_stuck(store, named(one, "heir"), count=1)
+        pauses.append(await wire.number("PTTL", one.pause))
+        await wire("DEL", one.pause)
+    assert found == stuck[1:]
+    # A pause of -2 is none.
+    assert {-2 if pause < 0 else round(pause, -3) for pause in pauses} == {-2, 6000}
+
+    await age(wire, stream, one.group, stuck[:1])
+    for _ in range(3):
+        found += await take_stuck(store, named(one, "heir"))
+        await wire("DEL", one.pause)
+    assert found[2:] == stuck[:1]
+
+
+async def test_looking_for_stuck_entries_of_a_missing_group_is_refused(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    for _ in range(2):
+        with pytest.raises(GroupMissing):
+            await take_stuck(store, member(stream))
+    await fill(wire, stream, 1)
+    for _ in range(2):
+        with pytest.raises(GroupMissing):
+            await take_stuck(store, member(stream))
+
+
+# -- take_pending
+
+
+async def test_pending_entries_are_given_in_order_whoever_held_them(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 5)
+    await wire("XCLAIM", stream, one.group, "you", 0, str(ids[1]), "JUSTID")
+
+    assert given(await store.take_pending(one, count=3, after=BEGINNING)) == ids[:3]
+    last = await store.take_pending(one, count=3, after=ids[2])
+    assert [(each.entry.fields, each.attempt) for each in last] == [({b"data": b"4"}, 2), ({b"data": b"5"}, 2)]
+    assert await store.take_pending(one, count=3, after=ids[4]) == []
+    assert set(await pending_rows(wire, one)) == set(ids)
+
+
+async def test_fewer_pending_entries_are_given_only_where_there_are_no_more(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 30)
+    await wire("XDEL", stream, *map(str, ids[:25]))
+
+    assert given(await store.take_pending(one, count=4, after=BEGINNING)) == ids[25:29]
+    assert given(await store.take_pending(one, count=4, after=BEGINNING)) == ids[25:29]
+    assert set(await pending_rows(wire, one)) == set(ids[25:])
+
+
+async def test_thousands_of_pending_entries_are_given_in_one_call(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await crowd(store, wire, one, 5000)
+
+    assert given(await store.take_pending(one, count=4500, after=BEGINNING)) == ids[:4500]
+    assert given(await store.take_pending(one, count=4500, after=ids[3999])) == ids[4000:]
+
+
+async def test_pending_entries_of_a_missing_group_are_refused(store: StreamStore, stream: str, wire: Wire) -> None:
+    await fill(wire, stream, 1)
+
+    with pytest.raises(GroupMissing):
+        await store.take_pending(member(stream), count=1, after=BEGINNING)
+
+
+# -- take_again
+
+
+async def test_only_own_entries_are_taken_again_and_counted(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 4)
+    await wire("XCLAIM", stream, one.group, "you", 0, str(ids[1]), "JUSTID")
+    await store.settle(one, [ids[2]])
+
+    again = await store.take_again(one, [*reversed(ids), EntryId(99, 0)])
+    assert [(each.entry, each.attempt) for each in again] == [
+        (Entry(ids[0], {b"data": b"1"}), 2),
+        (Entry(ids[3], {b"data": b"4"}), 2),
+    ]
+    assert await pending_rows(wire, one) == {ids[0]: ("me", 2), ids[1]: ("you", 1), ids[3]: ("me", 2)}
+
+
+async def test_an_entry_that_was_deleted_is_not_taken_again(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 2)
+    await wire("XDEL", stream, str(ids[0]))
+
+    assert given(await store.take_again(one, ids)) == [ids[1]]
+    assert set(await pending_rows(wire, one)) == {ids[1]}
+
+
+async def test_taking_again_from_a_missing_group_is_refused(store: StreamStore, stream: str, wire: Wire) -> None:
+    await fill(wire, stream, 1)
+
+    with pytest.raises(GroupMissing):
+        await store.take_again(member(stream), [EntryId(1, 0)])

@@ -1,0 +1,69 @@
+"""Entries that were given up: kept whole beside their stream, until somebody replays or drops them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from papyra_streams.domain.entries import Entry, EntryId
+
+from .deliveries import DeadEntry, Member, Settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """One entry of a quarantine: ``id`` is its own there, ``source_id`` the one it had in the stream.
+
+    ``group``, ``attempts``, ``error`` -- empty, 0 and empty where a recovery put it there
+    ``moment`` -- when it was put there, in seconds since the epoch
+    ``fields`` -- its own, byte for byte
+    """
+
+    id: EntryId
+    source_id: EntryId
+    reason: str
+    moment: float
+    group: str = ""
+    attempts: int = 0
+    error: str = ""
+    fields: Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How an entry came back: ``pending`` for its group, under its old id, or ``appended`` to the stream as ``id``."""
+
+    how: Literal["pending", "appended"]
+    id: EntryId
+
+
+class QuarantinePort(ABC):
+    """Keeps what was given up. A quarantine that does not exist is empty."""
+
+    @abstractmethod
+    async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
+        """Copy those that this consumer holds whole to a quarantine, and acknowledge them, in one step.
+
+        The copy has the fields that `MaintenancePort.retire` writes, and ``group``, ``attempts`` and ``error``. The
+        entry itself stays in the stream, which is also other groups' and the history's. How far the group has finished
+        is saved. One that the stream no longer has is acknowledged only.
+
+        :raises GroupMissing: if there is no such group
+        """
+
+    @abstractmethod
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+        """Return the first ``count`` entries of a quarantine after an id, as they are stored."""
+
+    @abstractmethod
+    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
+        """Put an entry back and take it out of the quarantine, in one step; None if it is not there (any more).
+
+        If its group is there, and the stream still has the entry, the group gets it again, and nobody else: it is
+        pending for the consumer ``to``, idle for long, and without attempts. Otherwise its fields are appended to
+        the stream anew, and ``replay_of`` with its old id.
+        """
+
+    @abstractmethod
+    async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:
+        """Remove entries from a quarantine for good; return how many there were."""
