@@ -98,6 +98,21 @@ COUNTS = [
     "events handled: 31",
     "events handled twice: 0",
     "held by: nobody",
+    "events in dead Carla's hands: 10",
+    "events in stopped Emil's hands: 0",
+    "events that anybody may take at once: 10",
+    "events in quarantine: 1",
+    "deliveries before it was given up: 3",
+    "of Carla's events, Dora is given: 10",
+    "of Emil's events, Dora is given: 10",
+    "Carla's count as their second attempt",
+    "Emil's as their first, like the new ones",
+    "events replayed, pending for the group again: 1",
+    "events that a second replay finds: 0",
+    "events left in quarantine: 0",
+    "events the insurance has handled: 31",
+    "events it has handled twice: 0",
+    "events the group has yet to handle: 0",
     "bad entries that the scan finds: 3",
     "bad entries that a second scan finds: 0",
     "entries in quarantine: 3",
@@ -121,6 +136,10 @@ ROWS = [
     r"ActorStopped +10 +10 +10",
     r"adam +10 +0 +4 +killed",
     r"berta +21 +6 +27 +all done",
+    r"carla +10 +0 +signal 9",
+    r"emil +10 +0 +status 0",
+    r"dora +31 +30 +status 0",
+    r"flora +1 +1 +status 0",
     r"\d+-\d+ +not JSON",
     r"\d+-\d+ +not UTF-8",
     r"\d+-\d+ +not of kind 'event'",
@@ -183,7 +202,7 @@ async def add_a_stray_event(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("chapter", ["3. Two workers", "6. The server is killed"])
+@pytest.mark.parametrize("chapter", ["3. Two workers", "4. Workers of a service", "7. The server is killed"])
 def test_no_process_outlives_a_demo_that_is_interrupted(
     chapter: str, number: signal.Signals, server: ServerProcess, tmp_path: Path
 ) -> None:
@@ -229,7 +248,7 @@ def test_without_a_server_that_may_be_killed_its_chapter_is_left_out(server: Ser
     run = demo("--url", url_of(server.endpoint), command=[sys.executable, "-c", without, "demo"])
     assert (run.returncode, run.stderr) == (0, "")
     assert re.search(
-        r"^6\. The server is killed, and nothing is lost\n  Left out, .*\n.*papyra-streams\[embedded\]",
+        r"^7\. The server is killed, and nothing is lost\n  Left out, .*\n.*papyra-streams\[embedded\]",
         run.stdout,
         re.MULTILINE,
     )

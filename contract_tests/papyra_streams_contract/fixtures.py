@@ -16,6 +16,8 @@ from .matrix import Target
 from .servers import NO_SETTINGS, PrivateServer, Server
 from .wire import Wire
 
+pytest_plugins = ["papyra_streams_contract.workers.fixtures"]
+
 OpenStore = Callable[[Endpoint, Timeouts], StreamStore]
 """Make a store that is closed at the end of the test."""
 

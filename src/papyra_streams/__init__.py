@@ -1,10 +1,20 @@
 """Redis and Valkey Streams persistence for the Papyra actor framework."""
 
 from .application.metrics import Histogram, StreamsMetrics, WriteStats
+from .application.subscribing.delivery import Delivery
+from .application.subscribing.subscription import Subscription
 from .config import RedisConsumerGroupConfig, RedisStreamsConfig
-from .domain.groups import PendingSummary, RedisStreamEntry
+from .domain.groups import (
+    ConsumerStatus,
+    GroupStatus,
+    PendingSummary,
+    QuarantinedEntry,
+    RedisStreamEntry,
+    ReplayReport,
+)
 from .domain.kinds import StreamKind
 from .domain.reports import HeldBack, StreamAnomaly, StreamsCompactionReport
+from .domain.subscribing import SubscriptionConfig
 from .domain.writing import WritePolicy
 from .errors import (
     AuthenticationFailed,
@@ -18,6 +28,7 @@ from .errors import (
     InvalidName,
     InvalidUrl,
     InvalidValue,
+    LeaseLost,
     OutOfMemory,
     PermissionDenied,
     Rejected,
@@ -36,9 +47,12 @@ __all__ = [
     "AuthenticationFailed",
     "Closed",
     "ConfigurationError",
+    "ConsumerStatus",
+    "Delivery",
     "DriverNotInstalled",
     "GroupExists",
     "GroupMissing",
+    "GroupStatus",
     "HeldBack",
     "Histogram",
     "Indeterminate",
@@ -46,14 +60,17 @@ __all__ = [
     "InvalidName",
     "InvalidUrl",
     "InvalidValue",
+    "LeaseLost",
     "OutOfMemory",
     "PendingSummary",
     "PermissionDenied",
+    "QuarantinedEntry",
     "RedisConsumerGroupConfig",
     "RedisStreamEntry",
     "RedisStreamsConfig",
     "RedisStreamsPersistence",
     "Rejected",
+    "ReplayReport",
     "SpoolCorrupt",
     "SpoolFailed",
     "StreamAnomaly",
@@ -61,6 +78,8 @@ __all__ = [
     "StreamsCompactionReport",
     "StreamsError",
     "StreamsMetrics",
+    "Subscription",
+    "SubscriptionConfig",
     "Unavailable",
     "UnknownDriver",
     "UnknownKind",

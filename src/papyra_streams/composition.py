@@ -11,11 +11,14 @@ from . import drivers
 from .application.clock import Clock
 from .application.compaction import Compaction
 from .application.consuming import Consuming
+from .application.groups import Groups
 from .application.history import History
 from .application.integrity import Integrity
 from .application.journal import Journal
 from .application.metrics import WriteMeter
+from .application.quarantine import Quarantine
 from .application.retrying import RetryingStore, Revive
+from .application.subscribing.subscriptions import Subscriptions
 from .config import RedisStreamsConfig
 from .endpoint import Endpoint
 from .ports import SpoolPort, StreamStore, Timeouts
@@ -29,6 +32,9 @@ class Services:
     journal: Journal
     history: History
     consuming: Consuming
+    subscriptions: Subscriptions
+    groups: Groups
+    quarantine: Quarantine
     compaction: Compaction
     integrity: Integrity
 
@@ -77,6 +83,9 @@ class _Container(containers.DeclarativeContainer):
         journal=providers.Singleton(Journal, store, keys, config.provided.write_policy, meter, clock, spool),
         history=providers.Singleton(History, store, keys, policy, clock, max_read=config.provided.max_read),
         consuming=providers.Singleton(Consuming, store, keys, metrics),
+        subscriptions=providers.Singleton(Subscriptions, store, config, metrics, clock),
+        groups=providers.Singleton(Groups, store, keys),
+        quarantine=providers.Singleton(Quarantine, store, keys),
         compaction=compaction,
         integrity=providers.Singleton(
             Integrity, store, keys, compaction, clock, sample_size=config.provided.scan_sample_size

@@ -16,11 +16,24 @@ ResultT = TypeVar("ResultT")
 _running: set["DetachedTask[Any]"] = set()
 
 
-def spawn(function: Callable[[], Awaitable[ResultT]], *, name: str = "detached") -> "DetachedTask[ResultT]":
-    """Run a function in a task that lives as long as it needs, at most as long as the event loop."""
+def spawn(
+    function: Callable[[], Awaitable[ResultT]], *, name: str = "detached", context: contextvars.Context | None = None
+) -> "DetachedTask[ResultT]":
+    """Run a function in a task that lives as long as it needs, at most as long as the event loop.
+
+    :param context: the context variables it sees and may change; none of the caller's if it is left out
+    """
     task = DetachedTask(function)
-    task.start(name)
+    task.start(name, context or contextvars.Context())
     return task
+
+
+def was_cancelled_by_itself() -> bool:
+    """Tell of a task that sees itself cancelled whether nobody else has cancelled it, as only asyncio allows."""
+    if sniffio.current_async_library() == "trio":
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 def id_of_current_task() -> int:
@@ -43,15 +56,15 @@ class DetachedTask(Generic[ResultT]):
         self._error: Exception | None = None
         self._has_outcome = False
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, context: contextvars.Context) -> None:
         """Begin; `spawn` has done so."""
         _running.add(self)
         if sniffio.current_async_library() == "trio":
             import trio
 
-            trio.lowlevel.spawn_system_task(self._run, name=name)
+            trio.lowlevel.spawn_system_task(self._run, name=name, context=context)
             return
-        task = asyncio.get_running_loop().create_task(self._run(), name=name, context=contextvars.Context())
+        task = asyncio.get_running_loop().create_task(self._run(), name=name, context=context)
         # A task that is cancelled before its first step never enters _run.
         task.add_done_callback(lambda _: self._finish())
 

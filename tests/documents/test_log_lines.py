@@ -49,6 +49,13 @@ def test_every_line_of_the_log_is_in_the_documents(line: str) -> None:
     assert [page.name for page in PAGES.glob("*.md") if quoted.search(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("row", ROW.findall((PAGES / "writing.md").read_text(encoding="utf-8")))
+@pytest.mark.parametrize(
+    "row",
+    [
+        row
+        for page in ("writing.md", "subscriptions.md")
+        for row in ROW.findall((PAGES / page).read_text(encoding="utf-8"))
+    ],
+)
 def test_every_line_in_the_table_is_logged(row: str) -> None:
     assert any(pattern(line).fullmatch(row) for line in LINES)

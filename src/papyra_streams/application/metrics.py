@@ -25,7 +25,15 @@ class StreamsMetrics(PersistenceMetrics):
     ``records_dropped`` -- records given up for a server that was away, or refused them; a part of ``write_errors``
     ``spool_errors`` -- times that the spool could not be written or read
     ``fsync_shortfalls``, ``replica_shortfalls`` -- batches in the stream whose durability was not confirmed in time
-    ``unreadable_entries`` -- entries that a consumer could not be handed, each acknowledged for its group
+    ``unreadable_entries`` -- entries that a consumer could not be handed, each acknowledged for its group, or moved to
+        the quarantine by a subscription
+    ``entries_delivered`` -- deliveries that subscriptions were given
+    ``entries_redelivered`` -- those of them that were not the entry's first
+    ``entries_acknowledged`` -- deliveries that were acknowledged
+    ``entries_quarantined`` -- entries that were rejected, or delivered too often
+    ``handler_errors`` -- attempts that failed: a handler raised, or took too long
+    ``leases_lost`` -- deliveries that another consumer took over before they were settled
+    ``groups_restored`` -- times that a group was lost and created anew
     """
 
     write_retries: int = 0
@@ -38,6 +46,13 @@ class StreamsMetrics(PersistenceMetrics):
     fsync_shortfalls: int = 0
     replica_shortfalls: int = 0
     unreadable_entries: int = 0
+    entries_delivered: int = 0
+    entries_redelivered: int = 0
+    entries_acknowledged: int = 0
+    entries_quarantined: int = 0
+    handler_errors: int = 0
+    leases_lost: int = 0
+    groups_restored: int = 0
 
     def reset(self) -> None:
         """Set every counter to zero; Papyra's own leaves out the errors."""

@@ -4,7 +4,7 @@ import logging
 
 from papyra_streams.errors import StreamsError
 
-from .sending import OUTAGES
+from .outages import OUTAGES
 
 logger = logging.getLogger("papyra_streams")
 

@@ -12,8 +12,9 @@ from .backoff import delays
 from .batches import Batch
 from .metrics import WriteMeter
 from .notices import Notices
+from .outages import OUTAGES
 from .replay import Replay
-from .sending import OUTAGES, Sender
+from .sending import Sender
 from .spooling import Spooling
 
 # A server that has not answered for so long, in seconds, is as good as away.

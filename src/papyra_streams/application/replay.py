@@ -13,7 +13,8 @@ from papyra_streams.ports import SpooledPage
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .backoff import delays
-from .sending import OUTAGES, Sender
+from .outages import OUTAGES
+from .sending import Sender
 from .spooling import Spooling
 
 logger = logging.getLogger("papyra_streams")

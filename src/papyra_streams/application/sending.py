@@ -6,15 +6,11 @@ from functools import lru_cache
 from time import monotonic
 
 from papyra_streams.domain.writing import WritePolicy
-from papyra_streams.errors import AuthenticationFailed, Indeterminate, OutOfMemory, Unavailable
 from papyra_streams.ports import Appended, AppendPort, Confirmation, ProducerMark
 
 from .metrics import WriteMeter
 
 logger = logging.getLogger("papyra_streams")
-
-OUTAGES = (Unavailable, Indeterminate, OutOfMemory, AuthenticationFailed)
-"""What goes away by itself, or by what an operator does to the server; anything else lies in what was sent."""
 
 # Longer than a process that left records in a spool is likely to stay away: after that, a batch whose reply it never
 # saw would be stored twice. An ended process leaves one such key for each stream that it wrote to.

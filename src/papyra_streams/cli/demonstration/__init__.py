@@ -10,6 +10,7 @@ from .bakery import read_back, work_a_day
 from .crew import share_the_work
 from .damage import quarantine_damage
 from .outage import survive_an_outage
+from .service import keep_a_service_going
 from .stage import Stage, staged
 from .story import Story
 from .tidying import compact
@@ -30,6 +31,7 @@ async def play(story: Story, *, url: str, driver: str | None, keep: bool) -> Non
             day = await work_a_day(story, stage)
             await read_back(story, stage, day)
             await share_the_work(story, stage, day)
+            await keep_a_service_going(story, stage, day)
             await quarantine_damage(story, stage, day)
             await compact(story, stage, day)
             await survive_an_outage(story, stage)

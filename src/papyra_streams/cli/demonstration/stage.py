@@ -13,7 +13,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from papyra_streams import drivers
 from papyra_streams.config import RedisStreamsConfig
 from papyra_streams.domain.keys import Keyspace
-from papyra_streams.domain.kinds import KINDS
+from papyra_streams.domain.kinds import EVENTS, KINDS
 from papyra_streams.endpoint import EmbeddedDirectory, Endpoint, parse_url
 from papyra_streams.errors import Rejected
 from papyra_streams.persistence import RedisStreamsPersistence
@@ -22,6 +22,9 @@ from .wire import Wire, connect
 
 # Connecting is tried several times, and somebody is watching.
 _CONNECT_SECONDS = 2.0
+SUBSCRIBED = "insurance"
+"""The group whose workers have a subscription, which keeps keys of its own beside the stream."""
+
 # The server may be somebody's, and hold many millions of keys that are not ours.
 _SEARCH_SECONDS = 2.0
 
@@ -62,6 +65,7 @@ class Stage:
     async def remove_keys(self) -> int | None:
         """Remove the demo's keys; return how many there were, or None if some short-lived ones could not be found."""
         names = [name for kind in KINDS for name in (self.keys.stream(kind), self.keys.quarantine(kind))]
+        names += [self.keys.group(EVENTS, part, SUBSCRIBED) for part in ("state", "pause", "leader")]
         async with connect(self.endpoint) as wire:
             removed = await _unlink(wire, [name.encode() for name in names])
             with anyio.move_on_after(_SEARCH_SECONDS):

@@ -1,0 +1,22 @@
+"""What the workers are given to handle."""
+
+from collections.abc import Iterator
+
+from papyra.persistence.models import PersistedEvent
+
+from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
+from papyra_streams.endpoint import Endpoint
+
+
+async def record_events(server: Endpoint, driver_name: str, count: int, *, actors: int = 100) -> None:
+    """Record so many events, which the actors have in turn."""
+    backend = RedisStreamsPersistence(RedisStreamsConfig(url=str(server), driver=driver_name))
+    try:
+        await backend.record_many(_events(count, actors))
+    finally:
+        await backend.aclose()
+
+
+def _events(count: int, actors: int) -> Iterator[PersistedEvent]:
+    for number in range(count):
+        yield PersistedEvent("local", f"local:{number % actors}", "ActorStarted", {"number": number}, 1_750_000_000.0)

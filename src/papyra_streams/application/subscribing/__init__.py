@@ -1,0 +1,1 @@
+"""Subscriptions: the loop around a consumer group that a service can live on."""

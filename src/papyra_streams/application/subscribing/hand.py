@@ -1,0 +1,144 @@
+"""What a worker has in hand: read, and neither settled nor given up. Never more than there are slots."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import anyio
+import anyio.lowlevel
+
+from papyra_streams.domain.entries import EntryId
+from papyra_streams.errors import StreamsError
+from papyra_streams.tasks import DetachedTask, spawn
+
+from .delivery import Delivery, State
+from .order import Order
+from .source import Source
+
+
+class Hand:
+    """Keeps the deliveries, hands them out in their order, and tells where there is room for more."""
+
+    def __init__(self, slots: int, order: Order) -> None:
+        self._slots = slots
+        self._order = order
+        self._held: dict[Source, dict[EntryId, Delivery]] = {}
+        self._size = 0
+        self._takers: deque[anyio.Event] = deque()
+        self._changed = anyio.Event()
+        self._has_ended = False
+        self._error: Exception | None = None
+        self._rousing: DetachedTask[None] | None = None
+        self.may_grow: Callable[[], bool] = lambda: False
+        self.grow: Callable[[], None] = lambda: None
+        """Called where something may be handed out and nobody waits for it."""
+
+    @property
+    def free(self) -> int:
+        """How many more may be read."""
+        return max(0, self._slots - self._size)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in hand."""
+        return not self._size
+
+    def of(self, source: Source) -> list[Delivery]:
+        """Return those of one stream."""
+        return list(self._held.get(source, {}).values())
+
+    def all(self) -> list[Delivery]:
+        """Return them all."""
+        return [delivery for held in self._held.values() for delivery in held.values()]
+
+    def ids(self, source: Source) -> Collection[EntryId]:
+        """Return the ids of those of one stream; they change with what is in hand."""
+        return self._held.setdefault(source, {}).keys()
+
+    def add(self, source: Source, deliveries: Sequence[Delivery]) -> None:
+        """Take what was read of a stream in hand."""
+        held = self._held.setdefault(source, {})
+        for delivery in deliveries:
+            held[delivery.entry_id] = delivery
+            self._order.put(delivery)
+        self._size += len(deliveries)
+        self._wake_taker()
+
+    async def take(self, most: int) -> list[Delivery]:
+        """Wait for deliveries and hand out up to so many; none once there will be no more.
+
+        :raises StreamsError: what ended the reading, after what was read before
+        """
+        while True:
+            batch = self._order.next(most)
+            if batch:
+                if self._order.is_ready:
+                    self._rouse()
+                return batch
+            if self._has_ended and self._order.is_empty:
+                self._wake_taker()
+                if self._error:
+                    raise self._error
+                return []
+            await self._wait_for_turn()
+
+    def _rouse(self) -> None:
+        """Have others take the rest, unless whoever takes now does so at once."""
+        if (self._takers or self.may_grow()) and (self._rousing is None or self._rousing.done):
+            self._rousing = spawn(self._rouse_others, name="papyra-streams rouse")
+
+    async def _rouse_others(self) -> None:
+        # Handlers that wait for nothing are done before this goes on, and wake nobody.
+        await anyio.lowlevel.checkpoint()
+        while self._order.is_ready and (self._takers or self.may_grow()):
+            self._wake_taker()
+            await anyio.lowlevel.checkpoint()
+
+    async def _wait_for_turn(self) -> None:
+        turn = anyio.Event()
+        self._takers.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._wake_taker()
+            else:
+                self._takers.remove(turn)
+            raise
+
+    def replace(self, delivery: Delivery) -> None:
+        """Hand out an entry that is in hand anew."""
+        held = self._held.get(delivery.source, {})
+        if delivery.entry_id in held:
+            held[delivery.entry_id] = delivery
+            self._order.put(delivery)
+            self._wake_taker()
+
+    def conclude(self, deliveries: Iterable[Delivery], state: State, error: StreamsError | None = None) -> None:
+        """Let go of some that are settled, or lost."""
+        for delivery in deliveries:
+            held = self._held[delivery.source]
+            if held.get(delivery.entry_id) is delivery:
+                del held[delivery.entry_id]
+                self._size -= 1
+                self._order.done(delivery)
+                delivery.conclude(state, error)
+        self._changed.set()
+        self._wake_taker()
+
+    async def change(self) -> None:
+        """Wait until something was let go of."""
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Note that nothing more will be read, and why if it is not for the asking."""
+        self._has_ended = True
+        self._error = self._error or error
+        self._changed.set()
+        self._wake_taker()
+
+    def _wake_taker(self) -> None:
+        if self._takers:
+            self._takers.popleft().set()
+        elif self._order.is_ready and self.may_grow():
+            self.grow()

@@ -1,0 +1,249 @@
+"""Reading for a subscription: new entries and stuck ones by turns, never more than there is room for."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import inf
+from typing import Protocol
+
+import anyio
+
+from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.subscribing import SubscriptionConfig
+from papyra_streams.ports import Delivered, StreamStore
+
+from .delivery import Delivery
+from .hand import Hand
+from .source import Source
+
+# What one read gives of a stream at most: the next is read while these are handled and acknowledged.
+_MOST_AT_ONCE = 500
+# Where not every stream has a slot, they are read by turns: how long one may keep the others waiting.
+_LONGEST_TURN_MS = 100
+
+Receive = Callable[[Sequence[Delivered]], Awaitable[None]]
+
+_BEFORE_ALL = EntryId(0, 0)
+
+
+class Intake(Protocol):
+    """Reads once, as much as there is room for, or waits a little."""
+
+    async def turn(self) -> None:
+        """Read what there is; called at least as often as stuck entries are to be looked for."""
+
+    async def renew(self) -> None:
+        """Keep what this worker alone may do, if it has anything of the kind."""
+
+    def restart(self) -> None:
+        """Begin anew after a fault: what was given may not have arrived."""
+
+
+class Sharing:
+    """Shares the entries with the group's other workers: whoever has room takes some.
+
+    Where the server gives stuck entries along with new ones, they are only looked for to clear the pending list of
+    those that the stream no longer has.
+    """
+
+    def __init__(
+        self, store: StreamStore, cfg: SubscriptionConfig, sources: Sequence[Source], hand: Hand, receive: Receive
+    ) -> None:
+        self._store = store
+        self._cfg = cfg
+        self._to_read = deque(sources)
+        self._to_sweep = deque(sources)
+        self._hand = hand
+        self._receive = receive
+        self._claims: bool | None = None
+        self._begins_with_stuck = True
+        self._next_sweep = anyio.current_time()
+        # A read that gave nothing but stuck entries is followed by one for new ones.
+        self._had_only_stuck = False
+
+    async def renew(self) -> None:
+        """Keep nothing: everybody may read."""
+
+    def restart(self) -> None:
+        """Go on: what did not arrive is pending for this consumer, and stuck once it has been idle for long enough."""
+
+    async def turn(self) -> None:
+        """Read new entries and, when it is time, stuck ones, each in turn first."""
+        if self._claims is None:
+            self._claims = (await self._store.capabilities()).claiming_reads
+        if anyio.current_time() < self._next_sweep:
+            await self._take_new(wait=True)
+            return
+        self._begins_with_stuck = not self._begins_with_stuck
+        if self._begins_with_stuck:
+            await self._sweep()
+            await self._take_new(wait=False)
+        else:
+            await self._take_new(wait=False)
+            await self._sweep()
+
+    async def _take_new(self, *, wait: bool) -> None:
+        free = self._hand.free
+        if not free:
+            return
+        sources = _in_turn(self._to_read, free)
+        longest = _LONGEST_TURN_MS if len(sources) < len(self._to_read) else round(self._cfg.sweep_interval * 1000)
+        left_ms = round((self._next_sweep - anyio.current_time()) * 1000)
+        claims = self._claims and not self._had_only_stuck
+        count = min(free // len(sources), _MOST_AT_ONCE)
+        taken = await self._store.take(
+            [source.member for source in sources],
+            count=count,
+            block_ms=max(1, min(left_ms, longest)) if wait and not self._had_only_stuck else 0,
+            claim_idle_ms=self._cfg.claim_idle_ms if claims else None,
+        )
+        self._had_only_stuck = len(taken) >= count and all(one.idle_ms for one in taken)
+        await self._receive(taken)
+
+    async def _sweep(self) -> None:
+        has_found = False
+        for source in _in_turn(self._to_sweep, len(self._to_sweep)):
+            if not self._hand.free:
+                # It remains due.
+                return
+            stuck = await self._store.take_stuck(
+                source.member,
+                count=min(self._hand.free, _MOST_AT_ONCE),
+                min_idle_ms=self._cfg.claim_idle_ms,
+                pause_ms=max(1, round(self._cfg.sweep_interval * 1000 / 2)),
+            )
+            has_found = has_found or bool(stuck)
+            await self._receive(stuck)
+        if not has_found:
+            interval = self._cfg.claim_idle if self._claims else self._cfg.sweep_interval
+            self._next_sweep = anyio.current_time() + interval
+
+
+def _in_turn(sources: deque[Source], most: int) -> list[Source]:
+    """Return up to so many streams, another one first each time."""
+    chosen = list(islice(sources, most))
+    sources.rotate(-most if most < len(sources) else -1)
+    return chosen
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far the reading of one stream in order has come.
+
+    ``led_until`` -- until when this worker alone reads it, for sure, on the event loop's clock
+    ``after`` -- up to where its pending entries were taken; None once there are no others
+    ``next_sweep`` -- when to look for entries that nobody works on, which a former leader may leave at the last moment
+    """
+
+    source: Source
+    led_until: float = -inf
+    after: EntryId | None = _BEFORE_ALL
+    next_sweep: float = -inf
+
+    @property
+    def is_led(self) -> bool:
+        """Whether nobody else reads it now; asked again after each wait, since a process may be stopped meanwhile."""
+        return anyio.current_time() < self.led_until
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether new entries are next."""
+        return self.is_led and self.after is None
+
+
+class Leading:
+    """Reads in order, alone in its group: a stream has one leader, by a lease that ends with it.
+
+    Whoever becomes the leader takes first what is pending, whoever holds it, and only then what is new.
+    """
+
+    def __init__(
+        self,
+        store: StreamStore,
+        cfg: SubscriptionConfig,
+        sources: Sequence[Source],
+        hand: Hand,
+        receive: Receive,
+        *,
+        lose: Callable[[Sequence[Delivery]], None],
+    ) -> None:
+        self._store = store
+        self._cfg = cfg
+        self._hand = hand
+        self._receive = receive
+        self._lose = lose
+        self._courses = deque(map(_Course, sources))
+        self._next_lead = -inf
+
+    def restart(self) -> None:
+        """Take all that is pending again, once nothing of it is in hand."""
+        for course in self._courses:
+            course.after = _BEFORE_ALL
+
+    async def renew(self) -> None:
+        """Stay the leader of what this worker leads, also while it reads nothing any more."""
+        for course in list(self._courses):
+            if course.led_until > -inf:
+                await self._lead(course)
+
+    async def turn(self) -> None:
+        """Read what comes next of the streams that this worker leads, or wait to lead one."""
+        self._courses.rotate(-1)
+        if anyio.current_time() >= self._next_lead:
+            for course in list(self._courses):
+                await self._lead(course)
+            self._next_lead = anyio.current_time() + self._cfg.sweep_interval
+        for course in list(self._courses):
+            await self._catch_up(course)
+            await self._sweep(course)
+        ready = [course for course in self._courses if course.is_caught_up]
+        wait = max(0.0, self._next_lead - anyio.current_time())
+        if any(course.is_led and course not in ready for course in self._courses):
+            wait = min(wait, _LONGEST_TURN_MS / 1000)
+        if ready and self._hand.free:
+            await self._take_new(ready[: self._hand.free], max(1, round(wait * 1000)))
+        elif self._hand.free:
+            await anyio.sleep(wait)
+
+    async def _lead(self, course: _Course) -> None:
+        # The lease begins when the server grants it, at the earliest when it is asked.
+        asked_at = anyio.current_time()
+        had_led = course.led_until > -inf
+        if await self._store.lead(course.source.member, lease_ms=self._cfg.claim_idle_ms):
+            course.led_until = asked_at + self._cfg.claim_idle
+        elif had_led:
+            course.led_until = -inf
+            course.after = _BEFORE_ALL
+            self._lose(self._hand.of(course.source))
+
+    async def _catch_up(self, course: _Course) -> None:
+        count = min(self._hand.free, _MOST_AT_ONCE)
+        if course.after is None or not count or not course.is_led:
+            return
+        if course.after == _BEFORE_ALL and self._hand.of(course.source):
+            # What is in hand is pending too, and would be taken a second time.
+            return
+        taken = await self._store.take_pending(course.source.member, count=count, after=course.after)
+        if course.is_led:
+            course.after = taken[-1].entry.id if len(taken) == count else None
+            await self._receive(taken)
+
+    async def _sweep(self, course: _Course) -> None:
+        count = min(self._hand.free, _MOST_AT_ONCE)
+        if not course.is_caught_up or not count or anyio.current_time() < course.next_sweep:
+            return
+        idle_ms = self._cfg.claim_idle_ms
+        stuck = await self._store.take_stuck(course.source.member, count=count, min_idle_ms=idle_ms, pause_ms=1)
+        if not stuck:
+            course.next_sweep = anyio.current_time() + self._cfg.claim_idle
+        if course.is_led:
+            await self._receive(stuck)
+
+    async def _take_new(self, ready: Sequence[_Course], block_ms: int) -> None:
+        members = [course.source.member for course in ready]
+        count = min(self._hand.free // len(ready), _MOST_AT_ONCE)
+        taken = await self._store.take(members, count=count, block_ms=block_ms)
+        # A new leader has taken, with all that was pending, what came for a former one.
+        led = {course.source.stream for course in ready if course.is_led}
+        await self._receive([one for one in taken if one.stream in led])

@@ -1,0 +1,99 @@
+"""The task that keeps reading for a subscription, whatever happens to the connection or the group."""
+
+import logging
+from collections.abc import Sequence
+
+import anyio
+
+from papyra_streams.application.metrics import StreamsMetrics
+from papyra_streams.application.outages import OUTAGES, Outage, pause
+from papyra_streams.domain.subscribing import SubscriptionConfig
+from papyra_streams.errors import AuthenticationFailed, GroupMissing
+from papyra_streams.ports import DeliveryPort
+
+from .hand import Hand
+from .intake import Intake
+from .source import Source
+
+logger = logging.getLogger("papyra_streams")
+
+
+class Reading:
+    """Reads until it is told to stop, or until something goes wrong that waiting does not mend."""
+
+    def __init__(
+        self,
+        store: DeliveryPort,
+        cfg: SubscriptionConfig,
+        sources: Sequence[Source],
+        hand: Hand,
+        intake: Intake,
+        metrics: StreamsMetrics,
+    ) -> None:
+        self._store = store
+        self._cfg = cfg
+        self._sources = sources
+        self._hand = hand
+        self._intake = intake
+        self._metrics = metrics
+        self._outage = Outage(f"Reading for group {cfg.group!r}")
+        self._stopping = anyio.Event()
+        self._missing = list(sources)
+        self._known: set[Source] = set()
+        self._was_let_in = False
+
+    def stop(self) -> None:
+        """Read nothing any more; what the server holds back is waited for."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Read, and end the hand with what ended the reading."""
+        try:
+            while not self._stopping.is_set():
+                await self._turn()
+        except Exception as error:  # noqa: BLE001 -- whoever takes deliveries is told
+            self._hand.end(error)
+        else:
+            self._hand.end()
+
+    async def _turn(self) -> None:
+        if not self._hand.free:
+            with anyio.move_on_after(self._cfg.sweep_interval):
+                await self._hand.change()
+        try:
+            await self._join()
+            await self._read()
+        except OUTAGES as error:
+            # A password that never worked is a mistake; one that worked may have been changed.
+            if isinstance(error, AuthenticationFailed) and not self._was_let_in:
+                raise
+            self._intake.restart()
+            await pause(self._outage.next_delay(error), self._stopping)
+        else:
+            self._was_let_in = True
+            self._outage.is_over()
+
+    async def _read(self) -> None:
+        try:
+            await self._intake.turn()
+        except GroupMissing:
+            self._intake.restart()
+            self._missing = list(self._sources)
+
+    async def _join(self) -> None:
+        while self._missing:
+            source = self._missing[-1]
+            joined = await self._store.join(
+                source.member,
+                start=self._cfg.start_id,
+                on_loss=self._cfg.on_group_lost,
+                expected=source in self._known,
+            )
+            self._known.add(source)
+            self._missing.pop()
+            if joined.how == "restored":
+                self._metrics.groups_restored += 1
+                logger.warning(
+                    "Group %r of %s was gone; it was created anew and goes on after %s.",
+                    *(self._cfg.group, source.stream, joined.after),
+                )

@@ -1,0 +1,92 @@
+"""From what the server gave to deliveries in hand; what cannot be delivered goes to the quarantine."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from math import inf
+from operator import attrgetter
+
+from papyra_streams.application.metrics import StreamsMetrics
+from papyra_streams.domain.records import Record, Unreadable, read
+from papyra_streams.ports import DeadEntry, Delivered
+
+from .delivery import DELIVERED_TOO_OFTEN, Delivery, Settler
+from .hand import Hand
+from .quarantining import Quarantining
+from .source import Source
+
+# What is known of an entry whose workers were killed over it.
+_NOBODY_SAID_WHY = "no worker lived to say why"
+
+
+class Reception:
+    """Takes in what was read, each entry once."""
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        hand: Hand,
+        settler: Settler,
+        quarantining: Quarantining,
+        metrics: StreamsMetrics,
+        *,
+        max_deliveries: int | None,
+    ) -> None:
+        self._sources: Mapping[str, Source] = {source.stream: source for source in sources}
+        self._hand = hand
+        self._settler = settler
+        self._quarantining = quarantining
+        self._metrics = metrics
+        self._most = inf if max_deliveries is None else max_deliveries
+
+    async def receive(self, delivered: Sequence[Delivered]) -> None:
+        """Put in hand what can be handled, and in quarantine what cannot."""
+        # First what waits for nobody: the server may refuse the rest, which it gives again in time.
+        refused = [self._put_in_hand(source, some) for source, some in self._by_source(delivered)]
+        for source, bad, dead in refused:
+            if bad:
+                await self._quarantining.retire(source, bad)
+            if dead:
+                await self._quarantining.bury(source, dead)
+
+    def _by_source(self, delivered: Sequence[Delivered]) -> Iterable[tuple[Source, Iterable[Delivered]]]:
+        for stream, some in groupby(delivered, key=attrgetter("stream")):
+            yield self._sources[stream], some
+
+    def _put_in_hand(
+        self, source: Source, delivered: Iterable[Delivered]
+    ) -> tuple[Source, list[Unreadable], list[DeadEntry]]:
+        good: list[Delivery] = []
+        bad: list[Unreadable] = []
+        dead: list[DeadEntry] = []
+        redelivered = 0
+        held = self._hand.ids(source)
+        for one in delivered:
+            # What is in hand was claimed from this worker by itself, which was late to renew it: it goes on.
+            if one.entry.id in held:
+                continue
+            if one.attempt > self._most:
+                dead.append(_exhausted(one))
+            elif isinstance(delivery := self._delivery(source, one), Delivery):
+                good.append(delivery)
+                redelivered += one.attempt > 1
+            else:
+                bad.append(delivery)
+        self._metrics.entries_delivered += len(good)
+        self._metrics.entries_redelivered += redelivered
+        self._hand.add(source, good)
+        return source, bad, dead
+
+    def again(self, one: Delivered) -> Delivery | Unreadable:
+        """Make a delivery of an entry that is in hand and was given anew."""
+        self._metrics.entries_delivered += 1
+        self._metrics.entries_redelivered += 1
+        return self._delivery(self._sources[one.stream], one)
+
+    def _delivery(self, source: Source, one: Delivered) -> Delivery | Unreadable:
+        record = read(source.kind, one.entry)
+        return Delivery(source, record, one, self._settler) if isinstance(record, Record) else record
+
+
+def _exhausted(one: Delivered) -> DeadEntry:
+    attempts = one.attempt - 1
+    return DeadEntry(id=one.entry.id, attempts=attempts, reason=DELIVERED_TOO_OFTEN, error=_NOBODY_SAID_WHY)

@@ -1,0 +1,168 @@
+"""What a user holds: an open subscription."""
+
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import anyio
+
+from papyra_streams.application.clock import Clock
+from papyra_streams.application.metrics import StreamsMetrics
+from papyra_streams.application.outages import Outage, pause
+from papyra_streams.domain.subscribing import SubscriptionConfig
+from papyra_streams.errors import GroupMissing, InvalidValue, StreamsError
+from papyra_streams.ports import StreamStore
+from papyra_streams.tasks import DetachedTask, spawn
+
+from .delivery import Delivery
+from .hand import Hand
+from .intake import Intake, Leading, Sharing
+from .order import AsTheyCome, InLanes, Order
+from .quarantining import Quarantining
+from .reading import Reading
+from .reception import Reception
+from .settling import BATCH, Settling
+from .source import Source
+
+# Closing must not keep a process from ending where the server does not answer: how long it may take, in seconds.
+_CLOSE_TIMEOUT = 5.0
+
+
+def unique_consumer() -> str:
+    """Make a name that no other worker has: host, process id, and a random part for another of the same process."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+
+
+class Subscription:
+    """Deliveries of one consumer group, one by one, for as long as it is open.
+
+    ``async with`` opens it, and hands over at the end what was not settled. ``async for`` waits for the next delivery,
+    however long that takes; it ends after `stop`.
+
+    ``consumer`` -- this worker's name in the group
+    """
+
+    def __init__(
+        self,
+        store: StreamStore,
+        cfg: SubscriptionConfig,
+        consumer: str,
+        sources: Sequence[Source],
+        metrics: StreamsMetrics,
+        clock: Clock,
+    ) -> None:
+        """Put the parts together; nothing is read yet."""
+        self.consumer = consumer
+        self.cfg = cfg
+        self._store = store
+        self._sources = sources
+        quarantining = Quarantining(store, metrics, clock)
+        self.hand = Hand(cfg.slots, _order(cfg))
+        self.settling = Settling(store, cfg, self.hand, quarantining, metrics)
+        self._reception = Reception(
+            sources, self.hand, self.settling, quarantining, metrics, max_deliveries=cfg.max_deliveries
+        )
+        self.settling.redeliver = self._reception.again
+        self._metrics = metrics
+        self._reading: Reading | None = None
+        self._tasks: list[DetachedTask[None]] = []
+        self._is_closed = anyio.Event()
+
+    def stop(self) -> None:
+        """Read nothing any more: what is in hand can still be taken and settled, then the iteration ends."""
+        if self._reading:
+            self._reading.stop()
+
+    async def __aenter__(self) -> Self:
+        if self._reading:
+            raise InvalidValue("A subscription is opened once; make another one.")
+        intake = self._intake()
+        self._reading = Reading(self._store, self.cfg, self._sources, self.hand, intake, self._metrics)
+        self._tasks = [
+            spawn(self._reading.run, name=f"papyra-streams read {self.cfg.group}"),
+            spawn(partial(self._renew, intake), name=f"papyra-streams renew {self.cfg.group}"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._is_closed.set()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_CLOSE_TIMEOUT):
+                await self._leave()
+            for task in self._tasks:
+                task.cancel()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        """Wait for the next delivery.
+
+        :raises StreamsError: what ended the reading, if it was not `stop`
+        """
+        for delivery in await self.hand.take(1):
+            return delivery
+        raise StopAsyncIteration
+
+    def _intake(self) -> Intake:
+        if self.cfg.ordering == "none":
+            return Sharing(self._store, self.cfg, self._sources, self.hand, self._reception.receive)
+        return Leading(
+            self._store, self.cfg, self._sources, self.hand, self._reception.receive, lose=self.settling.lose
+        )
+
+    async def _leave(self) -> None:
+        for task in self._tasks:
+            await task.wait()
+        await self.settling.finish()
+        for source in self._sources:
+            try:
+                await self._store.leave(source.member)
+            except StreamsError:
+                # It is removed with the other idle consumers.
+                return
+
+    async def _renew(self, intake: Intake) -> None:
+        outage = Outage(f"Renewing leases of group {self.cfg.group!r}")
+        while not self._is_closed.is_set():
+            await pause(self.cfg.renew_interval, self._is_closed)
+            try:
+                await intake.renew()
+                for source in self._sources:
+                    await self._renew_leases(source)
+            except GroupMissing:
+                # The reading makes it good. Until then nobody else has what is in hand.
+                continue
+            except StreamsError as error:
+                outage.next_delay(error)
+            else:
+                outage.is_over()
+
+    async def _renew_leases(self, source: Source) -> None:
+        held = self.hand.of(source)
+        for first in range(0, len(held), BATCH):
+            some = held[first : first + BATCH]
+            taken = (await self._store.renew(source.member, [delivery.entry_id for delivery in some])).taken
+            self.settling.lose([delivery for delivery in some if delivery.entry_id in taken and delivery.is_open])
+
+
+def _order(cfg: SubscriptionConfig) -> Order:
+    if cfg.ordering == "none":
+        return AsTheyCome()
+    return InLanes(_actor_of if cfg.ordering == "actor" else _stream_of)
+
+
+def _actor_of(delivery: Delivery) -> tuple[str, object]:
+    data = delivery.data
+    return delivery.source.stream, repr(data.get("actor_address", data.get("target")))
+
+
+def _stream_of(delivery: Delivery) -> str:
+    return delivery.source.stream

@@ -1,0 +1,572 @@
+"""What a subscription gives, and what becomes of it, without a server."""
+
+from collections import deque
+
+import anyio
+import pytest
+from papyra.persistence.models import PersistedEvent
+
+from papyra_streams import (
+    AuthenticationFailed,
+    GroupMissing,
+    Indeterminate,
+    InvalidValue,
+    LeaseLost,
+    PermissionDenied,
+    StreamsError,
+    Unavailable,
+    WrongType,
+)
+from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.groups import RELEASED
+from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS
+
+from .subscribers import STREAM, Bench, messages, next_of, number_of, until
+
+pytestmark = pytest.mark.anyio
+
+AWAY = Unavailable("The server is away.")
+OUTAGES: list[StreamsError] = [AWAY, Indeterminate("No reply."), AuthenticationFailed("NOAUTH")]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# -- taking and settling
+
+
+async def test_entries_come_in_order_with_what_is_known_of_them(bench: Bench) -> None:
+    bench.write(range(3))
+    async with bench.subscription() as subscription:
+        taken = [await next_of(subscription) for _ in range(3)]
+        assert [number_of(one) for one in taken] == [0, 1, 2]
+        first = taken[0]
+        assert (first.id, first.kind, first.system_id, first.attempt, first.idle_ms) == (
+            "1-0",
+            "events",
+            "orders",
+            1,
+            0,
+        )
+        assert isinstance(first.record, PersistedEvent)
+        assert first.record.event_type == "x"
+        assert first.data["event_type"] == "x"
+    assert bench.metrics.entries_delivered == 3
+
+
+async def test_what_is_acknowledged_is_pending_no_longer(bench: Bench) -> None:
+    bench.write(range(2))
+    async with bench.subscription() as subscription:
+        await (await next_of(subscription)).ack()
+        assert bench.pending == [1]
+    assert bench.metrics.entries_acknowledged == 1
+
+
+async def test_acknowledging_twice_is_acknowledging_once(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        await delivery.ack()
+        await delivery.ack()
+    assert bench.metrics.entries_acknowledged == 1
+
+
+async def test_many_acknowledge_in_few_round_trips(bench: Bench) -> None:
+    bench.write(range(100))
+    async with bench.subscription(concurrency=100) as subscription, anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon((await next_of(subscription)).ack)
+    assert bench.metrics.entries_acknowledged == 100
+    assert bench.store.calls.count("settle") < 10
+
+
+async def test_a_delivery_is_acknowledged_at_the_end_of_its_block(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        async with await next_of(subscription):
+            assert bench.pending == [1]
+        assert bench.pending == []
+
+
+async def test_a_delivery_whose_block_raises_is_given_back_and_comes_again(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        with pytest.raises(ZeroDivisionError):
+            async with await next_of(subscription):
+                raise ZeroDivisionError
+        again = await next_of(subscription)
+        assert (number_of(again), again.attempt) == (1, 2)
+        assert bench.metrics.entries_redelivered == 1
+        await again.ack()
+
+
+async def test_a_delivery_whose_block_is_cancelled_is_given_back(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        with anyio.CancelScope() as scope:
+            async with await next_of(subscription):
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert (await next_of(subscription)).attempt == 2
+
+
+async def test_a_block_that_settles_its_delivery_itself_is_left_alone(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription, await next_of(subscription) as delivery:
+        await delivery.reject("no good")
+    assert [entry.reason for entry, _ in bench.store.buried] == ["no good"]
+    assert bench.metrics.entries_acknowledged == 0
+
+
+async def test_what_is_given_back_is_left_alone_for_as_long_as_asked(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(claim_idle=10) as subscription:
+        await (await next_of(subscription)).nack(delay=4)
+        assert bench.store.released == [(EntryId(1, 0), 6000, RELEASED, True)]
+
+
+async def test_what_is_to_wait_longer_than_a_lease_is_kept_and_its_lease_renewed(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(claim_idle=0.1) as subscription:
+        begun = anyio.current_time()
+        await (await next_of(subscription)).nack(delay=0.4)
+        assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == "me"
+        again = await next_of(subscription)
+        assert anyio.current_time() - begun > 0.39
+        assert again.attempt == 2
+
+
+async def test_after_its_last_attempt_an_entry_is_put_in_quarantine(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.write([1])
+    async with bench.subscription(max_deliveries=2) as subscription:
+        for _ in range(2):
+            await (await next_of(subscription)).nack(delay=0)
+        await until(lambda: bool(bench.store.buried))
+    ((dead, quarantine),) = bench.store.buried
+    assert (dead.id, dead.attempts, dead.reason) == (EntryId(1, 0), 2, "delivered too often")
+    assert quarantine == "papyra:orders:quarantine:{papyra:orders:events}"
+    assert bench.metrics.entries_quarantined == 1
+    assert any("1-0 of papyra:orders:events is in quarantine after 2 deliveries" in line for line in messages(caplog))
+
+
+async def test_an_entry_whose_workers_were_killed_too_often_is_not_delivered_again(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(consumer="first", max_deliveries=1) as subscription:
+        await next_of(subscription)
+        bench.store.steal(STREAM, [EntryId(1, 0)], "killed")
+        await until(lambda: bool(bench.store.buried))
+    ((dead, _),) = bench.store.buried
+    assert dead.attempts == 2
+    assert bench.metrics.entries_delivered == 1
+
+
+async def test_without_a_limit_an_entry_is_delivered_for_ever(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(max_deliveries=None) as subscription:
+        for attempt in range(1, 12):
+            delivery = await next_of(subscription)
+            assert delivery.attempt == attempt
+            await delivery.nack(delay=0)
+
+
+async def test_an_entry_that_cannot_be_read_is_retired_at_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.store.write(STREAM, [b"not JSON"])
+    bench.write([2])
+    async with bench.subscription() as subscription:
+        assert number_of(await next_of(subscription)) == 2
+        await until(lambda: bool(bench.store.retired_at))
+    assert bench.metrics.unreadable_entries == 1
+    assert "Entry 1-0 of papyra:orders:events cannot be read (not JSON); it is in quarantine." in messages(caplog)
+
+
+@pytest.mark.parametrize("second", ["nack", "reject"])
+async def test_what_was_acknowledged_cannot_be_settled_otherwise(bench: Bench, second: str) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        await delivery.ack()
+        with pytest.raises(InvalidValue, match="1-0 of papyra:orders:events was settled before: acknowledged"):
+            await (delivery.nack() if second == "nack" else delivery.reject("why"))
+
+
+@pytest.mark.parametrize("delay", [-1, "1", True, float("nan"), float("inf")])
+async def test_a_delay_that_is_none_is_refused_and_the_delivery_still_open(bench: Bench, delay: float) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        with pytest.raises(InvalidValue, match="`delay` must be a number of seconds"):
+            await delivery.nack(delay=delay)
+        await delivery.ack()
+
+
+@pytest.mark.parametrize("reason", ["", "  ", None, 3])
+async def test_a_rejection_needs_a_reason(bench: Bench, reason: str) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        with pytest.raises(InvalidValue, match="Give a reason"):
+            await delivery.reject(reason)
+
+
+# -- slots
+
+
+async def test_no_more_is_in_hand_than_there_are_slots(bench: Bench) -> None:
+    bench.write(range(10))
+    async with bench.subscription(concurrency=3) as subscription:
+        taken = [await next_of(subscription) for _ in range(3)]
+        with anyio.move_on_after(0.05):
+            await anext(subscription)
+        assert len(bench.pending) == 3
+        await taken[0].ack()
+        assert number_of(await next_of(subscription)) == 3
+
+
+async def test_with_fewer_slots_than_streams_each_stream_has_its_turn(bench: Bench) -> None:
+    streams = {kind: f"papyra:orders:{kind.stream}" for kind in (EVENTS, AUDITS, DEAD_LETTERS)}
+    for kind, stream in streams.items():
+        payloads = [b'{"kind":"%b","timestamp":1}' % kind.record.encode()] * 3
+        bench.store.write(stream, payloads)
+    seen: list[str] = []
+    async with bench.subscription(*streams, concurrency=1) as subscription:
+        for _ in range(9):
+            async with await next_of(subscription) as delivery:
+                seen.append(delivery.kind)
+            assert sum(len(group.pending) for group in bench.store.groups_of.values()) <= 1
+    assert sorted(seen[:3]) == sorted(kind.stream for kind in streams)
+
+
+# -- stuck entries
+
+
+@pytest.mark.parametrize("claims", [False, True])
+async def test_what_a_dead_worker_held_is_taken_over(bench: Bench, *, claims: bool) -> None:
+    bench.store.claims = claims
+    bench.write(range(2))
+    async with bench.subscription() as subscription:
+        await (await next_of(subscription)).ack()
+        await (await next_of(subscription)).ack()
+        bench.write([2])
+        bench.store.groups_of[STREAM].last_delivered = EntryId(3, 0)
+        bench.store.steal(STREAM, [EntryId(3, 0)], "dead")
+        begun = anyio.current_time()
+        taken = await next_of(subscription)
+        assert 0.19 < anyio.current_time() - begun < 1.2
+        assert (number_of(taken), taken.attempt) == (2, 3)
+        assert taken.idle_ms >= 200
+
+
+@pytest.mark.parametrize("claims", [False, True])
+async def test_new_entries_come_while_many_are_stuck(bench: Bench, *, claims: bool) -> None:
+    bench.store.claims = claims
+    bench.write(range(100))
+    async with bench.subscription(concurrency=100):
+        await until(lambda: len(bench.pending) == 100)
+    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == RELEASED
+    bench.write(range(1000, 1003))
+    seen: list[int] = []
+    async with bench.subscription(concurrency=1) as subscription:
+        while 1002 not in seen:
+            async with await next_of(subscription) as delivery:
+                seen.append(number_of(delivery))
+    assert 1 < len(seen) < 20
+
+
+async def test_a_lease_is_renewed_for_as_long_as_the_entry_is_in_hand(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(claim_idle=0.5) as one:
+        delivery = await next_of(one)
+        async with bench.subscription(consumer="other", claim_idle=0.5) as other:
+            with anyio.move_on_after(1.5):
+                await anext(other)
+                pytest.fail("It was taken from a living worker.")
+        await delivery.ack()
+    assert bench.metrics.entries_delivered == 1
+
+
+async def test_a_lost_lease_is_known_before_the_acknowledgement_which_is_told(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.steal(STREAM, [EntryId(1, 0)], "other")
+        await until(lambda: delivery.is_lost)
+        with pytest.raises(LeaseLost, match="1-0 of papyra:orders:events is no longer this consumer's"):
+            await delivery.ack()
+    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == "other"
+    assert bench.metrics.leases_lost == 1
+    assert any("1 entries in hand of group 'workers'" in line for line in messages(caplog))
+
+
+@pytest.mark.parametrize("verb", ["ack", "nack", "reject"])
+async def test_settling_what_another_has_taken_is_told_though_nobody_knew(bench: Bench, verb: str) -> None:
+    bench.write([1])
+    async with bench.subscription(claim_idle=60) as subscription:
+        delivery = await next_of(subscription)
+        bench.store.steal(STREAM, [EntryId(1, 0)], "other")
+        settled = {"ack": delivery.ack(), "nack": delivery.nack(), "reject": delivery.reject("why")}
+        chosen = settled.pop(verb)
+        for other in settled.values():
+            other.close()
+        with pytest.raises(LeaseLost):
+            await chosen
+    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == "other"
+    assert bench.metrics.entries_acknowledged == 0
+
+
+# -- outages
+
+
+@pytest.mark.parametrize("verb", ["join", "take", "take_stuck"])
+@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__name__)
+async def test_reading_goes_on_after_an_outage(bench: Bench, verb: str, error: StreamsError) -> None:
+    async with bench.subscription() as subscription:
+        await until(lambda: bench.store.calls.count("take") > 1)
+        if verb == "join":
+            del bench.store.groups_of[STREAM]
+        bench.store.faults[verb] = deque([error] * 3)
+        bench.write([1])
+        assert number_of(await next_of(subscription)) == 1
+
+
+async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench.subscription() as subscription:
+        bench.store.faults["take"] = deque([AWAY] * 4)
+        bench.write([1])
+        await next_of(subscription)
+    assert messages(caplog) == [
+        "Reading for group 'workers' waits for the server: The server is away.",
+        "Reading for group 'workers' goes on: the server answers again.",
+    ]
+
+
+async def test_a_password_that_never_worked_is_told(bench: Bench) -> None:
+    bench.store.outage = AuthenticationFailed("WRONGPASS")
+    with pytest.raises(AuthenticationFailed):
+        async with bench.subscription() as subscription:
+            await next_of(subscription)
+
+
+@pytest.mark.parametrize("error", [WrongType("No stream."), PermissionDenied("NOPERM")])
+async def test_what_waiting_does_not_mend_is_told_after_what_was_read(bench: Bench, error: StreamsError) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        await until(lambda: bench.pending == [1])
+        bench.store.faults["take"] = deque([error])
+        await until(lambda: not bench.store.faults["take"])
+        delivery = await next_of(subscription)
+        with pytest.raises(type(error)):
+            await next_of(subscription)
+        await delivery.ack()
+
+
+@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__name__)
+async def test_an_acknowledgement_waits_for_the_server(bench: Bench, error: StreamsError) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.faults["settle"] = deque([error] * 3)
+        await delivery.ack()
+    assert bench.metrics.entries_acknowledged == 1
+
+
+@pytest.mark.parametrize("verb", ["settle", "bury"])
+async def test_what_was_settled_when_the_answer_was_lost_is_settled(bench: Bench, verb: str) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.late_faults[verb] = deque([Indeterminate("No reply.")])
+        await (delivery.ack() if verb == "settle" else delivery.reject("no good"))
+    assert bench.metrics.leases_lost == 0
+
+
+async def test_an_acknowledgement_that_is_refused_is_told(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.faults["settle"] = deque([PermissionDenied("NOPERM")])
+        with pytest.raises(PermissionDenied):
+            await delivery.ack()
+
+
+async def test_what_a_lost_answer_delivered_is_delivered_again(bench: Bench) -> None:
+    bench.write([1])
+    bench.store.late_faults["take"] = deque([Indeterminate("No reply.")])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        assert delivery.attempt == 2
+
+
+# -- groups that vanish
+
+
+async def test_a_group_that_vanishes_is_restored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    async with bench.subscription() as subscription:
+        await until(lambda: bench.store.calls.count("take") > 1)
+        del bench.store.groups_of[STREAM]
+        bench.write([1])
+        assert number_of(await next_of(subscription)) == 1
+    assert bench.metrics.groups_restored == 1
+    assert "Group 'workers' of papyra:orders:events was gone; it was created anew and goes on after 0-0." in messages(
+        caplog
+    )
+
+
+async def test_a_group_that_vanishes_ends_a_subscription_that_asks_for_that(bench: Bench) -> None:
+    async with bench.subscription(on_group_lost="fail") as subscription:
+        await until(lambda: bench.store.calls.count("take") > 1)
+        del bench.store.groups_of[STREAM]
+        with pytest.raises(GroupMissing):
+            await next_of(subscription)
+
+
+async def test_what_was_in_hand_of_a_group_that_vanished_is_lost(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        del bench.store.groups_of[STREAM]
+        with pytest.raises(LeaseLost):
+            await delivery.ack()
+        again = await next_of(subscription)
+        assert number_of(again) == 1
+
+
+# -- order
+
+
+async def test_in_order_the_next_entry_waits_for_the_one_before(bench: Bench) -> None:
+    bench.write(range(3))
+    async with bench.subscription(ordering="stream") as subscription:
+        for number in range(3):
+            delivery = await next_of(subscription)
+            assert number_of(delivery) == number
+            with anyio.move_on_after(0.02):
+                await anext(subscription)
+                pytest.fail("It came before the one in front of it was done.")
+            await delivery.ack()
+
+
+async def test_in_order_of_actors_only_the_same_actors_entries_wait(bench: Bench) -> None:
+    bench.write([1, 2], actor="a")
+    bench.write([3], actor="b")
+    async with bench.subscription(ordering="actor") as subscription:
+        first, other = [await next_of(subscription) for _ in range(2)]
+        assert [number_of(first), number_of(other)] == [1, 3]
+        await first.ack()
+        assert number_of(await next_of(subscription)) == 2
+
+
+async def test_in_order_a_failed_entry_comes_again_before_those_behind_it(bench: Bench) -> None:
+    bench.write(range(3))
+    seen: list[tuple[int, int]] = []
+    async with bench.subscription(ordering="stream") as subscription:
+        while len(seen) < 5:
+            delivery = await next_of(subscription)
+            seen.append((number_of(delivery), delivery.attempt))
+            await (delivery.nack() if seen[-1] in {(0, 1), (1, 1)} else delivery.ack())
+    assert seen == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
+
+
+async def test_in_order_one_worker_reads_and_another_takes_over_what_it_left(bench: Bench) -> None:
+    bench.write(range(3))
+    async with bench.subscription(ordering="stream", consumer="a") as first:
+        assert number_of(await next_of(first)) == 0
+        async with bench.subscription(ordering="stream", consumer="b") as second:
+            with anyio.move_on_after(0.2):
+                await anext(second)
+                pytest.fail("The second worker read while the first one led.")
+            bench.store.leaders[STREAM] = "b"
+            taken = await next_of(second)
+            assert (number_of(taken), taken.attempt) == (0, 2)
+            await until(lambda: not first.hand.all())
+    assert bench.metrics.leases_lost == 3
+
+
+async def test_in_order_a_lost_answer_is_made_good_before_anything_newer(bench: Bench) -> None:
+    bench.write(range(2))
+    bench.store.late_faults["take"] = deque([Indeterminate("No reply.")])
+    async with bench.subscription(ordering="stream") as subscription:
+        bench.write([2])
+        for number in range(3):
+            async with await next_of(subscription) as delivery:
+                assert number_of(delivery) == number
+
+
+# -- the end
+
+
+async def test_what_was_not_settled_is_handed_over_and_its_attempt_not_counted(bench: Bench) -> None:
+    bench.write(range(2))
+    async with bench.subscription() as subscription:
+        await next_of(subscription)
+    assert sorted(bench.store.released) == [
+        (EntryId(1, 0), 2**31 - 1, RELEASED, False),
+        (EntryId(2, 0), 2**31 - 1, RELEASED, False),
+    ]
+    assert bench.store.gone == ["me"]
+
+
+async def test_iteration_ends_after_stop_with_what_was_read(bench: Bench) -> None:
+    bench.write(range(3))
+    seen = []
+    async with bench.subscription() as subscription:
+        await until(lambda: len(bench.pending) == 3)
+        subscription.stop()
+        with anyio.fail_after(5):
+            async for delivery in subscription:
+                async with delivery:
+                    seen.append(number_of(delivery))
+    assert seen == [0, 1, 2]
+    assert bench.pending == []
+
+
+async def test_a_cancelled_subscription_hands_over_what_it_has(bench: Bench) -> None:
+    bench.write([1])
+    with anyio.CancelScope() as scope:
+        async with bench.subscription() as subscription:
+            await next_of(subscription)
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == RELEASED
+    assert bench.store.gone == ["me"]
+
+
+async def test_a_subscription_ends_in_time_where_the_server_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("papyra_streams.application.subscribing.subscription._CLOSE_TIMEOUT", 0.3)
+    bench.write([1])
+    with anyio.fail_after(3):
+        async with bench.subscription() as subscription:
+            await next_of(subscription)
+            bench.store.outage = AWAY
+
+
+async def test_a_subscription_is_opened_once(bench: Bench) -> None:
+    async with bench.subscription() as subscription:
+        with pytest.raises(InvalidValue, match="opened once"):
+            await subscription.__aenter__()
+
+
+async def test_each_subscription_has_a_name_of_its_own(bench: Bench) -> None:
+    names = {bench.subscription(consumer=None).consumer for _ in range(100)}
+    assert len(names) == 100
+
+
+async def test_an_entry_that_is_in_hand_is_not_put_in_hand_again(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(concurrency=2) as subscription:
+        await next_of(subscription)
+        row = bench.store.pending_of(STREAM)[EntryId(1, 0)]
+        row.since -= 100
+        await until(lambda: row is not bench.store.pending_of(STREAM)[EntryId(1, 0)])
+        with anyio.move_on_after(0.05):
+            await anext(subscription)
+            pytest.fail("It was delivered twice to one worker.")
