@@ -11,10 +11,29 @@ ASYNCIO_TASKS = "asyncio tasks"
 CALLS = "calls"
 MANY = "record_many"
 ACTORS = "actor messages"
+HANDLED = "entries handled"
+TAKEOVER = "takeover"
+MEMORY = "worker's memory"
 
 FLOOR = "nothing stored"
 PAPYRA = "papyra"
 MAKERS = "benchmark -P 64"
+CLAIMED = "claim_idle + 1 s"
+
+
+def singly(driver: str) -> str:
+    """Name the worker that is given one delivery at a time."""
+    return f"{driver}, singly"
+
+
+def bare(driver: str) -> str:
+    """Name the loop over a driver's client library alone."""
+    return f"bare {driver}"
+
+
+def early(driver: str) -> str:
+    """Name the worker that has handled a tenth of its entries."""
+    return f"{driver}, early"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +85,11 @@ class Outcome:
 
 def comparisons(drivers: Sequence[str]) -> Iterator[Comparison]:
     """Yield every comparison, measure by measure."""
+    yield from _of_writing(drivers)
+    yield from _of_reading(drivers)
+
+
+def _of_writing(drivers: Sequence[str]) -> Iterator[Comparison]:
     for measure, bar in ((ANYIO_TASKS, Bar(bound=10.0)), (ASYNCIO_TASKS, None)):
         yield Comparison(measure=measure, contender=FLOOR, beside=PAPYRA)
         for driver in drivers:
@@ -81,6 +105,20 @@ def comparisons(drivers: Sequence[str]) -> Iterator[Comparison]:
     yield Comparison(measure=ACTORS, contender=PAPYRA, beside=FLOOR)
     for driver in drivers:
         yield Comparison(measure=ACTORS, contender=driver, beside=FLOOR, bar=Bar(bound=0.90))
+
+
+def _of_reading(drivers: Sequence[str]) -> Iterator[Comparison]:
+    for driver in drivers:
+        yield Comparison(measure=HANDLED, contender=driver, beside=PAPYRA, bar=Bar(bound=3.0))
+        yield Comparison(measure=HANDLED, contender=driver, beside=bare(driver), bar=Bar(bound=0.5))
+        yield Comparison(measure=HANDLED, contender=singly(driver), beside=PAPYRA)
+        yield Comparison(measure=HANDLED, contender=singly(driver), beside=bare(driver))
+    at_most_as_long = Bar(bound=1.0, at_most=True)
+    for driver in drivers:
+        yield Comparison(measure=TAKEOVER, contender=driver, beside=CLAIMED, quantity="seconds", bar=at_most_as_long)
+    flat = Bar(bound=1.05, at_most=True)
+    for driver in drivers:
+        yield Comparison(measure=MEMORY, contender=driver, beside=early(driver), quantity="bytes", bar=flat)
 
 
 def outcomes(samples: Samples, drivers: Sequence[str]) -> list[Outcome]:

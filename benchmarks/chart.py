@@ -1,15 +1,15 @@
-"""A chart of the rates, for the pages."""
+"""Charts of the rates, for the pages: one for each part."""
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from xml.etree.ElementTree import Comment, Element
 
 import pygal
 from pygal.style import Style
 
 from . import bars
-from .plan import Findings
+from .plan import READING, WRITING, Findings
 
 _MEASURES = (bars.CALLS, bars.ANYIO_TASKS, bars.ASYNCIO_TASKS, bars.MANY)
 _STYLE = Style(
@@ -28,21 +28,51 @@ _STYLE = Style(
 )
 
 
-def draw(findings: Findings, drivers: Sequence[str]) -> bytes:
-    """Draw the median rates of every contender, on a logarithmic scale, as an SVG image."""
+Rates = dict[str, list[float | None]]
+"""The bars of each colour, from top to bottom."""
+
+
+def draw(findings: Findings, drivers: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Draw the median rates of every contender as SVG images, and yield each with a file's name."""
+    if WRITING in findings.parts:
+        yield (
+            f"bench-{findings.server}.svg",
+            _drawing(f"Records per second, {findings.version}", _MEASURES, _of_writing(findings, drivers)),
+        )
+    if READING in findings.parts:
+        yield (
+            f"bench-{findings.server}-reading.svg",
+            _drawing(f"Entries handled per second, {findings.version}", drivers, _of_reading(findings, drivers)),
+        )
+
+
+def _of_writing(findings: Findings, drivers: Sequence[str]) -> Rates:
     contenders = (bars.FLOOR, bars.PAPYRA, *drivers, bars.MAKERS)
-    rates = {
-        each: [_median(findings.samples.of(measure, each, "rate")) for measure in _MEASURES] for each in contenders
+    return {each: [_rate(findings, measure, each) for measure in _MEASURES] for each in contenders}
+
+
+def _of_reading(findings: Findings, drivers: Sequence[str]) -> Rates:
+    def rates(contender: Callable[[str], str]) -> list[float | None]:
+        return [_rate(findings, bars.HANDLED, contender(driver)) for driver in drivers]
+
+    return {
+        "papyra's own backend": rates(lambda _: bars.PAPYRA),
+        "the bare client": rates(bars.bare),
+        "process, lists": rates(lambda driver: driver),
+        "process, singly": rates(bars.singly),
     }
+
+
+def _drawing(title: str, groups: Sequence[str], rates: Rates) -> bytes:
     chart = pygal.HorizontalBar(
         style=_STYLE,
-        title=f"Records per second, {findings.version}",
+        title=title,
         logarithmic=True,
         print_values=True,
         margin_right=50,
         value_formatter=lambda rate: f"{rate:,.0f}" if rate else "",
         legend_at_bottom=True,
-        legend_at_bottom_columns=len(contenders),
+        legend_at_bottom_columns=len(rates),
         width=1000,
         height=700,
         js=(),
@@ -55,15 +85,16 @@ def draw(findings: Findings, drivers: Sequence[str]) -> bytes:
     chart.uuid = "rates"
     chart.add_xml_filter(_without_scripts)
     # A horizontal chart counts upwards.
-    chart.x_labels = _MEASURES[::-1]
-    for contender in contenders:
-        if any(rates[contender]):
-            chart.add(contender, rates[contender][::-1])
+    chart.x_labels = groups[::-1]
+    for contender, of_contender in rates.items():
+        if any(of_contender):
+            chart.add(contender, of_contender[::-1])
     drawing: bytes = chart.render()
     return drawing
 
 
-def _median(values: list[float]) -> float | None:
+def _rate(findings: Findings, measure: str, contender: str) -> float | None:
+    values = findings.samples.of(measure, contender, "rate")
     return statistics.median(values) if values else None
 
 

@@ -25,10 +25,10 @@ def papyra(url: str) -> PersistenceBackend:
     )
 
 
-def ours(driver: str, policy: WritePolicy | None = None) -> Open:
+def ours(driver: str, policy: WritePolicy | None = None) -> Callable[[str], RedisStreamsPersistence]:
     """Return what builds our backend with one driver, and with the default policy where none is given."""
 
-    def build(url: str) -> PersistenceBackend:
+    def build(url: str) -> RedisStreamsPersistence:
         return RedisStreamsPersistence(
             RedisStreamsConfig(
                 url=url, prefix=PREFIX, system_id=SYSTEM, driver=driver, write_policy=policy or WritePolicy()

@@ -1,127 +1,72 @@
 """Everything that is measured on one server."""
 
-import gc
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import anyio
-from papyra.persistence.base import PersistenceBackend
 from papyra.persistence.models import PersistedEvent
 
-from . import actors, bars, calls, contenders, makers, memory, writing
+from . import bars, makers, memory, reading, writes
 from .bystanders import Bystanders
-from .contenders import Gate, NoBackend, Open, ours
 from .events import persisted
 from .memory import QueuedRecord
-from .rounds import Found, Measurement, Samples, play
+from .rounds import Measurement, Samples, play
 from .servers import RunningServer
-from .writing import Work
 
-TASKS = 10_000
-CALLS = 3000
-MANY = 100_000
+WRITING = "writing"
+READING = "reading"
+PARTS = (WRITING, READING)
+
+EVENTS = 10_000
 QUEUED = 5000
-ACTOR_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What was measured on one server.
 
+    ``parts`` -- of `PARTS`, in their order
     ``entry_size`` -- bytes of an entry's value, on average
-    ``queued`` -- what a record costs in memory that waits, by driver
+    ``queued`` -- what a record costs in memory that waits, by driver, if writing was measured
     ``bystanders`` -- the share of the machine's time that other processes took; None if that is not known
     """
 
     server: str
     version: str
+    parts: Sequence[str]
     entry_size: int
     samples: Samples
-    queued: dict[str, QueuedRecord]
+    queued: dict[str, QueuedRecord] = field(default_factory=dict)
     bystanders: float | None
 
 
-def measure(server: RunningServer, drivers: Sequence[str], *, rounds: int, say: Callable[[str], None]) -> Findings:
-    """Measure one server with every driver."""
-    events = persisted(TASKS)
+def measure(
+    server: RunningServer, drivers: Sequence[str], parts: Collection[str], *, rounds: int, say: Callable[[str], None]
+) -> Findings:
+    """Measure one server with every driver: these parts of `PARTS`."""
+    events = persisted(EVENTS)
     size = anyio.run(makers.entry_size, server, drivers[0])
-    backends = {bars.PAPYRA: contenders.papyra, **{driver: ours(driver) for driver in drivers}}
-    measures = [
-        _tasks(server, bars.ANYIO_TASKS, backends, events, writing.tasks_of_anyio(events)),
-        _tasks(server, bars.ASYNCIO_TASKS, backends, events, writing.tasks_of_asyncio(events)),
-        [_calls(server, backends, events[:CALLS])],
-        _many(server, drivers, events, size),
-        [_actors(server, backends)],
-    ]
+    measures: list[list[Measurement]] = []
+    if WRITING in parts:
+        measures += writes.measurements(server, drivers, events, size)
+    if READING in parts:
+        measures += reading.measurements(server, drivers, events)
     bystanders = Bystanders(server)
     samples = play(measures, rounds=rounds, say=say)
     share = bystanders.share()
-    queued = {driver: memory.measure(server, driver, events[:QUEUED]) for driver in drivers}
+    if READING in parts:
+        say("the memory of workers")
+        samples.add(bars.MEMORY, anyio.run(reading.measure_memory, server, drivers, events))
     return Findings(
         server=server.name,
         version=server.version,
+        parts=[part for part in PARTS if part in parts],
         entry_size=size,
         samples=samples,
-        queued=queued,
+        queued=_queued(server, drivers, events) if WRITING in parts else {},
         bystanders=share,
     )
 
 
-def _tasks(
-    server: RunningServer, measure: str, backends: dict[str, Open], events: list[PersistedEvent], work: Work
-) -> list[Measurement]:
-    async def floor() -> Found:
-        gc.collect()
-        return {bars.FLOOR: await work(Gate(len(events)))}
-
-    nothing = Measurement(measure=measure, contender=bars.FLOOR, run=floor)
-    return [nothing, *_written(server, measure, backends, events, len(events), work)]
-
-
-def _written(
-    server: RunningServer,
-    measure: str,
-    backends: dict[str, Open],
-    events: list[PersistedEvent],
-    count: int,
-    work: Work,
-) -> list[Measurement]:
-    def measurement(name: str, build: Open) -> Measurement:
-        async def run() -> Found:
-            return {name: await writing.measure(server, build, writing.stored(server, count, work), events)}
-
-        return Measurement(measure=measure, contender=name, run=run)
-
-    return [measurement(name, build) for name, build in backends.items()]
-
-
-def _calls(server: RunningServer, backends: dict[str, Open], events: list[PersistedEvent]) -> Measurement:
-    async def run() -> Found:
-        return await calls.measure(server, backends, events)
-
-    return Measurement(measure=bars.CALLS, contender="all in turn", run=run)
-
-
-def _many(server: RunningServer, drivers: Sequence[str], events: list[PersistedEvent], size: int) -> list[Measurement]:
-    work = writing.in_bulk(events, MANY)
-    measurements = _written(server, bars.MANY, {driver: ours(driver) for driver in drivers}, events, MANY, work)
-    if (program := server.benchmark) is None:
-        return measurements
-
-    async def run() -> Found:
-        return {bars.MAKERS: await makers.pipelined_xadd(server, program, count=MANY, size=size)}
-
-    return [Measurement(measure=bars.MANY, contender=bars.MAKERS, run=run), *measurements]
-
-
-def _actors(server: RunningServer, backends: dict[str, Open]) -> Measurement:
-    builds: dict[str, Callable[[], PersistenceBackend]] = {
-        name: partial(build, server.url) for name, build in backends.items()
-    }
-
-    async def run() -> Found:
-        server.empty()
-        return await actors.measure({bars.FLOOR: NoBackend, **builds}, ACTOR_SECONDS)
-
-    return Measurement(measure=bars.ACTORS, contender="all in turn", run=run)
+def _queued(server: RunningServer, drivers: Sequence[str], events: list[PersistedEvent]) -> dict[str, QueuedRecord]:
+    return {driver: memory.measure(server, driver, events[:QUEUED]) for driver in drivers}

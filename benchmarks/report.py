@@ -2,18 +2,33 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import bars, plan
+from . import bars, plan, writes
 from .bars import Outcome
-from .plan import Findings
+from .plan import READING, WRITING, Findings
+from .reading import memory, takeover
+from .reading import plan as readings
 
 _COLUMNS = ("measured", "contender", "median", "beside", "its median", "ratio", "spread", "bar", "")
 _IN_MICROSECONDS = 1e6
+_IN_MEGABYTES = 1e-6
+# These stand under a measure's own name; it has but one quantity, or this is the first of them.
+_PLAIN = ("rate", "seconds", "bytes")
+_SIZES = {
+    WRITING: (
+        f"Writing, in a round: {plan.EVENTS:,} tasks, {writes.CALLS:,} calls, {writes.MANY:,} records for {bars.MANY},"
+        f" {writes.ACTOR_SECONDS:g} seconds of an actor system."
+    ),
+    READING: (
+        f"Reading, in a round: {readings.ENTRIES:,} entries by each, {takeover.HELD:,} taken over;"
+        f" once: {memory.MANY:,} entries by one worker."
+    ),
+}
 
 
 def show(console: Console, findings: Findings, outcomes: Sequence[Outcome]) -> None:
@@ -33,17 +48,21 @@ def show(console: Console, findings: Findings, outcomes: Sequence[Outcome]) -> N
 
 
 def sizes(findings: Findings) -> str:
-    """Say how much was written at a time."""
-    return (
-        f"An entry has {findings.entry_size} bytes. In a round: {plan.TASKS:,} tasks, {plan.CALLS:,} calls,"
-        f" {plan.MANY:,} records for {bars.MANY}, {plan.ACTOR_SECONDS:g} seconds of an actor system."
-    )
+    """Say how much was done at a time."""
+    return f"An entry has {findings.entry_size} bytes. {' '.join(_SIZES[part] for part in findings.parts)}"
 
 
-def remarks(findings: Findings) -> Iterable[str]:
+def remarks(findings: Findings) -> Iterator[str]:
     """Yield what the table does not hold."""
     if findings.bystanders is not None:
         yield f"other processes took {findings.bystanders:.1%} of the machine's time meanwhile"
+    if WRITING in findings.parts:
+        yield from _remarks_on_writing(findings)
+    if READING in findings.parts:
+        yield from _remarks_on_reading(findings)
+
+
+def _remarks_on_writing(findings: Findings) -> Iterator[str]:
     if not findings.samples.of(bars.MANY, bars.MAKERS, "rate"):
         yield f"skipped: {bars.MANY} beside {bars.MAKERS}, which the server '{findings.server}' comes without"
         for driver, found in findings.samples.found[bars.MANY].items():
@@ -58,6 +77,15 @@ def remarks(findings: Findings) -> Iterable[str]:
             "" if contender == bars.FLOOR else f", {statistics.median(found['kept_up']):.1%} of them stored by then"
         )
         yield f"events emitted, {contender}: {statistics.median(found['events']):.0f}/s{kept_up}"
+
+
+def _remarks_on_reading(findings: Findings) -> Iterator[str]:
+    if not findings.samples.found.get(bars.MEMORY):
+        yield f"skipped: {bars.MEMORY}, which this system does not tell"
+    for driver, found in findings.samples.found[bars.TAKEOVER].items():
+        if driver != bars.CLAIMED:
+            late = [seconds - takeover.CLAIM_IDLE for seconds in found["seconds"]]
+            yield f"taken over after claim_idle, {driver}: {statistics.median(late):.2f} s, at most {max(late):.2f} s"
 
 
 def _table(findings: Findings, outcomes: Sequence[Outcome]) -> Table:
@@ -81,13 +109,16 @@ def as_markdown(findings: Findings, outcomes: Sequence[Outcome]) -> str:
 
 
 def as_json(findings: Findings, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Return one server's figures, those of every round too; times are in seconds, rates to the second."""
+    """Return one server's figures, those of every round too; in seconds, in bytes, and rates to the second."""
     return {
         "server": findings.server,
         "version": findings.version,
         "entry bytes": findings.entry_size,
         "share of other processes": findings.bystanders,
-        "records": {"tasks": plan.TASKS, "calls": plan.CALLS, "record_many": plan.MANY, "queued": plan.QUEUED},
+        "parts": list(findings.parts),
+        "records": {"tasks": plan.EVENTS, "calls": writes.CALLS, "record_many": writes.MANY, "queued": plan.QUEUED},
+        "entries": {"handled": readings.ENTRIES, "taken over": takeover.HELD, "early": memory.FEW, "late": memory.MANY},
+        "claim_idle": takeover.CLAIM_IDLE,
         "samples": findings.samples.found,
         "bytes of a queued record": {name: dataclasses.asdict(queued) for name, queued in findings.queued.items()},
         "ratios": [_outcome_as_json(outcome) for outcome in outcomes],
@@ -128,8 +159,16 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
 
 def _measured(outcome: Outcome) -> str:
     each = outcome.comparison
-    return each.measure if each.quantity == "rate" else f"{each.measure}, {each.quantity}"
+    return each.measure if each.quantity in _PLAIN else f"{each.measure}, {each.quantity}"
 
 
 def _with_unit(value: float, quantity: str) -> str:
-    return f"{value:,.0f}/s" if quantity == "rate" else f"{value * _IN_MICROSECONDS:,.0f} µs"
+    match quantity:
+        case "rate":
+            return f"{value:,.0f}/s"
+        case "seconds":
+            return f"{value:.2f} s"
+        case "bytes":
+            return f"{value * _IN_MEGABYTES:.1f} MB"
+        case _:
+            return f"{value * _IN_MICROSECONDS:,.0f} µs"
