@@ -8,12 +8,14 @@ import anyio
 import pytest
 
 from papyra_streams import (
+    Delivery,
     GroupMissing,
     GroupStatus,
     InvalidName,
     InvalidValue,
     RedisStreamsConfig,
     RedisStreamsPersistence,
+    SubscriptionConfig,
     UnknownKind,
 )
 from papyra_streams.domain.entries import EntryId
@@ -22,6 +24,7 @@ from papyra_streams.ports import ConsumerState, StreamStore
 from .arranging import eventually, fill
 from .backends import WORKERS, OpenBackend, event, record_events
 from .servers import PrivateServer
+from .test_health import DOCUMENTED_RIGHTS
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -352,3 +355,33 @@ async def _server_ms(wire: Wire) -> int:
 
 async def _is_idle(wire: Wire, stream: str, consumer: str, for_ms: int) -> bool:
     return await idle_ms(wire, stream, consumer) >= for_ms
+
+
+async def test_the_documented_rights_suffice_for_all_that_concerns_a_group(
+    private_server: PrivateServer, private_wire: Wire, driver_name: str
+) -> None:
+    await private_wire("ACL", "SETUSER", "orders", *DOCUMENTED_RIGHTS.split())
+    endpoint = private_server.endpoint
+    url = f"redis://orders:secret@{endpoint.host}:{endpoint.port}/0"
+    backend = RedisStreamsPersistence(RedisStreamsConfig(url=url, system_id="orders", driver=driver_name))
+    stop = anyio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.attempt == 1:
+            raise ZeroDivisionError
+        await delivery.reject("no good")
+        stop.set()
+
+    try:
+        await backend.record_event(event(1))
+        work = SubscriptionConfig(group="workers", claim_idle=0.2, backoff=0.01)
+        for ordering in ("none", "actor"):
+            with anyio.fail_after(10):
+                await backend.process(kind="events", cfg=replace(work, ordering=ordering), handler=handle, stop=stop)
+            stop = anyio.Event()
+            (quarantined,) = await backend.quarantine_list(kind="events")
+            await backend.quarantine_replay(kind="events", ids=[quarantined.id])
+        assert (await backend.group_status(kind="events", group="workers")).pending == 1
+        await backend.remove_idle_consumers(kind="events", group="workers", older_than=60)
+    finally:
+        await backend.aclose()

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="function")
 DOCUMENTED_RIGHTS = (
     "on >secret ~papyra:orders:* +eval +evalsha +get +set +exists +xadd +xlen +xrange +xrevrange +xtrim +xdel"
     " +xgroup|create +xreadgroup +xack +xclaim +xpending +xinfo|groups +memory|usage +select"
+    " +del +hget +hset +pexpire +time +xgroup|delconsumer +xinfo|stream +xinfo|consumers"
 )
 
 

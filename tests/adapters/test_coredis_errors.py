@@ -71,7 +71,7 @@ REPLIES = [
     ("ERR wrong number of arguments for 'xadd' command", Rejected, "ERR"),
     ("CROSSSLOT Keys in request don't hash to the same slot", Rejected, "CROSSSLOT"),
     ("EXECABORT Transaction discarded because of previous errors.", Rejected, "EXECABORT"),
-    ("UNBLOCKED client unblocked via CLIENT UNBLOCK", Rejected, "UNBLOCKED"),
+    ("UNBLOCKED client unblocked via CLIENT UNBLOCK", Unavailable, "UNBLOCKED"),
     ("NOTBUSY No scripts in execution right now.", Rejected, "NOTBUSY"),
     ("NOKEY nothing to migrate", Rejected, "NOKEY"),
     ("CONFLICT at 7", Rejected, "CONFLICT"),

@@ -182,7 +182,7 @@ ANSWERS = [
     ("ASK 3999 127.0.0.1:6381", errors.Unavailable, "ASK"),
     ("CROSSSLOT Keys in request don't hash to the same slot", errors.Rejected, "CROSSSLOT"),
     ("EXECABORT Transaction discarded because of previous errors.", errors.Rejected, "EXECABORT"),
-    ("UNBLOCKED client unblocked via CLIENT UNBLOCK", errors.Rejected, "UNBLOCKED"),
+    ("UNBLOCKED client unblocked via CLIENT UNBLOCK", errors.Unavailable, "UNBLOCKED"),
     ("CONFLICT at 7", errors.Rejected, "CONFLICT"),
     ("ERR max number of clients reached", errors.Unavailable, "ERR"),
     ("ERR unknown command 'XADD', with args beginning with: 's' '*' ", errors.UnsupportedOperation, "ERR"),

@@ -170,6 +170,7 @@ class FakeGroups(FakeStore):
             since = anyio.current_time() - idle_ms[entry_id] / 1000
             self._group(member).pending[entry_id] = Pending(to, since, row.deliveries - (not counted))
             self.released.append((entry_id, idle_ms[entry_id], to, counted))
+        self._end("release")
         return outcome
 
     async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:

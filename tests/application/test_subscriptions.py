@@ -319,6 +319,25 @@ async def test_settling_what_another_has_taken_is_told_though_nobody_knew(bench:
     assert bench.metrics.entries_acknowledged == 0
 
 
+async def test_what_is_lost_while_it_waits_is_not_handed_out(bench: Bench) -> None:
+    bench.write(range(3))
+    async with bench.subscription() as subscription:
+        await until(lambda: len(bench.pending) == 3)
+        bench.store.steal(STREAM, [EntryId(1, 0), EntryId(2, 0)], "other")
+        await until(lambda: bench.metrics.leases_lost == 2)
+        assert number_of(await next_of(subscription)) == 2
+
+
+@pytest.mark.parametrize("verb", ["ack", "nack"])
+async def test_what_was_released_when_the_answer_was_lost_is_released(bench: Bench, verb: str) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.late_faults["release" if verb == "nack" else "settle"] = deque([Indeterminate("No reply.")])
+        await (delivery.nack(delay=0) if verb == "nack" else delivery.ack())
+    assert bench.metrics.leases_lost == 0
+
+
 # -- outages
 
 
@@ -497,6 +516,29 @@ async def test_in_order_a_lost_answer_is_made_good_before_anything_newer(bench: 
         for number in range(3):
             async with await next_of(subscription) as delivery:
                 assert number_of(delivery) == number
+
+
+async def test_in_order_a_retry_that_meets_a_missing_group_holds_up_nobody(bench: Bench) -> None:
+    bench.write(range(2))
+    seen: list[int] = []
+    async with bench.subscription(ordering="stream") as subscription:
+        bench.store.faults["take_again"] = deque([GroupMissing("There is no such group.")])
+        await (await next_of(subscription)).nack(delay=0)
+        while len(seen) < 2:
+            async with await next_of(subscription) as delivery:
+                seen.append(number_of(delivery))
+    assert sorted(seen) == [0, 1]
+    assert bench.pending == []
+
+
+async def test_in_order_a_blip_does_not_hold_up_other_actors(bench: Bench) -> None:
+    bench.write([1], actor="a")
+    async with bench.subscription(ordering="actor") as subscription:
+        busy = await next_of(subscription)
+        bench.store.faults["take"] = deque([AWAY])
+        bench.write([2], actor="b")
+        assert number_of(await next_of(subscription)) == 2
+        assert busy.is_open
 
 
 # -- the end

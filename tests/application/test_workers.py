@@ -402,3 +402,41 @@ async def test_in_order_what_is_in_hand_is_finished_within_the_grace_too(bench: 
 
     await bench.process(handle, stop=stop, ordering="stream", grace=5)
     assert seen == [0, 1, 2, 3, 4]
+
+
+async def test_a_handler_that_changes_the_data_holds_up_no_actor(bench: Bench, stop: anyio.Event) -> None:
+    bench.write(range(4), actor="a")
+    seen: list[int] = []
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(delivery.data.pop("payload"))
+        delivery.data.pop("actor_address")
+        if len(seen) == 4:
+            stop.set()
+
+    await bench.process(handle, stop=stop, ordering="actor")
+    assert seen == [0, 1, 2, 3]
+    assert bench.metrics.entries_acknowledged == 4
+
+
+async def test_a_cancelled_worker_begins_no_further_handler(bench: Bench) -> None:
+    bench.write([0])
+    begun = anyio.Event()
+    seen: list[int] = []
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(number_of(delivery))
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            bench.write([1])
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.2)
+
+    with anyio.move_on_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: bench.process(handle))
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+    assert seen == [0]

@@ -1,8 +1,10 @@
 """The public API as a user writes it. Nothing here is run: mypy checks that the types are what they should be."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_type
 
+import anyio
 from papyra.persistence.backends.retention import RetentionPolicy
 from papyra.persistence.base import PersistenceBackend
 from papyra.persistence.models import (
@@ -16,18 +18,25 @@ from papyra.persistence.models import (
 )
 
 from papyra_streams import (
+    ConsumerStatus,
+    Delivery,
+    GroupStatus,
     HeldBack,
     Histogram,
     PendingSummary,
+    QuarantinedEntry,
     RedisConsumerGroupConfig,
     RedisStreamEntry,
     RedisStreamsConfig,
     RedisStreamsPersistence,
+    ReplayReport,
     StreamAnomaly,
     StreamKind,
     StreamsCompactionReport,
     StreamsError,
     StreamsMetrics,
+    Subscription,
+    SubscriptionConfig,
     WritePolicy,
     WriteStats,
 )
@@ -89,6 +98,39 @@ async def consume(backend: RedisStreamsPersistence, kind: StreamKind) -> None:
     assert_type(claimed, list[RedisStreamEntry])
     summary = assert_type(await backend.pending_summary(kind=kind, group="billing"), PendingSummary)
     assert_type(summary.min_id, str | None)
+
+
+async def work(backend: RedisStreamsPersistence) -> None:
+    """Work on a subscription, one delivery at a time and in lists."""
+    settings = SubscriptionConfig(group="billing", concurrency=3, ordering="actor")
+
+    async def handle(delivery: Delivery) -> None:
+        assert_type(delivery.attempt, int)
+        assert_type(delivery.record, PersistedEvent | PersistedAudit | PersistedDeadLetter)
+        await delivery.nack(delay=1.5)
+
+    async def handle_some(deliveries: list[Delivery]) -> None:
+        await deliveries[0].reject("no good")
+
+    await backend.process(kind="events", cfg=settings, handler=handle, stop=anyio.Event())
+    await backend.process(kind=("events", "audits"), cfg=replace(settings, batch_size=3), handler=handle_some)
+    async with backend.subscription(kind="events", cfg=settings) as subscription:
+        assert_type(subscription, Subscription)
+        async for delivery in subscription:
+            async with delivery:
+                assert_type(delivery, Delivery)
+
+
+async def look_after_a_group(backend: RedisStreamsPersistence) -> None:
+    """See how a group stands, and what it gave up."""
+    status = assert_type(await backend.group_status(kind="events", group="billing"), GroupStatus)
+    assert_type(status.lag, int | None)
+    assert_type(await backend.consumers(kind="events", group="billing"), tuple[ConsumerStatus, ...])
+    assert_type(await backend.remove_idle_consumers(kind="events", group="billing", older_than=3600), tuple[str, ...])
+    entries = assert_type(await backend.quarantine_list(kind="events", limit=None), tuple[QuarantinedEntry, ...])
+    ids = [entry.id for entry in entries]
+    assert_type(await backend.quarantine_replay(kind="events", ids=ids), ReplayReport)
+    assert_type(await backend.quarantine_drop(kind="events", ids=ids), int)
 
 
 async def operate(backend: RedisStreamsPersistence) -> None:

@@ -45,6 +45,8 @@ _BY_CODE: dict[str, type[StreamsError]] = {
     "NOREPLICAS": Unavailable,
     "MISCONF": Unavailable,
     "READONLY": Unavailable,
+    # A blocked read that ends since the server became a replica: it gave nothing.
+    "UNBLOCKED": Unavailable,
     "MOVED": Unavailable,
     "ASK": Unavailable,
 }

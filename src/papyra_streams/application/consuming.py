@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -11,6 +11,7 @@ from papyra_streams.config import RedisConsumerGroupConfig
 from papyra_streams.domain.arguments import is_whole
 from papyra_streams.domain.entries import Entry, EntryId, check_start
 from papyra_streams.domain.groups import NOTHING_PENDING, PendingSummary, RedisStreamEntry
+from papyra_streams.domain.identifiers import parse_ids
 from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import Kind
 from papyra_streams.domain.records import Record, Unreadable, read
@@ -120,7 +121,7 @@ class Consuming:
         if not is_whole(min_idle_ms) or min_idle_ms < 0:
             raise InvalidValue(f"`min_idle_ms` must be a number of milliseconds from 0, not {min_idle_ms!r}.")
         claimed = await self._store.claim(
-            self._keys.stream(kind), group, consumer, min_idle_ms=min_idle_ms, ids=_ids(entry_ids)
+            self._keys.stream(kind), group, consumer, min_idle_ms=min_idle_ms, ids=parse_ids(entry_ids)
         )
         good, bad = _divide(kind, claimed)
         await self._forget(kind, group, bad)
@@ -129,7 +130,7 @@ class Consuming:
     async def acknowledge(self, kind: Kind, group: str, ids: Sequence[str]) -> int:
         """Take entries off the group's pending list, and return how many were on it."""
         check_name("group", group)
-        return await self._store.acknowledge(self._keys.stream(kind), group, _ids(ids))
+        return await self._store.acknowledge(self._keys.stream(kind), group, parse_ids(ids))
 
     async def pending(self, kind: Kind, group: str) -> PendingSummary:
         """Summarise what the group has not acknowledged; a group that is not there has nothing pending."""
@@ -162,9 +163,3 @@ def _divide(kind: Kind, entries: Sequence[Entry]) -> tuple[list[RedisStreamEntry
     results = [read(kind, entry) for entry in entries]
     good = [RedisStreamEntry(str(result.id), result.row) for result in results if isinstance(result, Record)]
     return good, [result for result in results if isinstance(result, Unreadable)]
-
-
-def _ids(texts: Sequence[str]) -> list[EntryId]:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise InvalidValue(f"Give a list of entry ids, not {texts!r}.")
-    return [EntryId.parse(text) for text in texts]

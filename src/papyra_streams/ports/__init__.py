@@ -6,7 +6,7 @@ from .groups import GroupPort, GroupState, PendingState
 from .health import Capabilities, HealthPort
 from .maintenance import BadEntry, MaintenancePort, Obstacle, TrimOutcome
 from .membership import ConsumerState, GroupStanding, MembershipPort, PendingEntry
-from .quarantine import Quarantined, QuarantinePort, Replayed
+from .quarantine import QuarantinePort, Replayed
 from .read import ReadPort
 from .servers import EmbeddedServers, ServerLease
 from .spool import SpooledBatch, SpooledPage, SpoolFactory, SpoolPort
@@ -36,7 +36,6 @@ __all__ = [
     "PendingState",
     "ProducerMark",
     "QuarantinePort",
-    "Quarantined",
     "ReadPort",
     "Replayed",
     "ServerLease",

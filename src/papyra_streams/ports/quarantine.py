@@ -1,32 +1,13 @@
 """Entries that were given up: kept whole beside their stream, until somebody replays or drops them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from papyra_streams.domain.entries import Entry, EntryId
 
 from .deliveries import DeadEntry, Member, Settled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
-    """One entry of a quarantine: ``id`` is its own there, ``source_id`` the one it had in the stream.
-
-    ``group``, ``attempts``, ``error`` -- empty, 0 and empty where a recovery put it there
-    ``moment`` -- when it was put there, in seconds since the epoch
-    ``fields`` -- its own, byte for byte
-    """
-
-    id: EntryId
-    source_id: EntryId
-    reason: str
-    moment: float
-    group: str = ""
-    attempts: int = 0
-    error: str = ""
-    fields: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """An entry in the hands of a worker."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -52,19 +52,36 @@ class Delivery:
     Its lease is renewed all the while. ``async with delivery:`` acknowledges it at the end, and gives it back where the
     body raises; the exception goes on.
 
-    ``entry_id``, ``source`` -- the entry's id, and where it comes from, in the terms of the ports
+    ``data`` -- the record's fields, ``kind`` among them
+    ``attempt`` -- the how manieth delivery of this entry to its group this is, from 1, by the server's count
+    ``idle_ms`` -- for how many milliseconds nobody had touched it before; 0 the first time
     """
 
-    __slots__ = ("_delivered", "_error", "_record", "_settled", "_settler", "entry_id", "on_lost", "source", "state")
+    # As few objects as possible live for each entry in hand: the garbage collector goes through them again and again.
+    __slots__ = (
+        "_error",
+        "_settled",
+        "_settler",
+        "attempt",
+        "data",
+        "entry_id",
+        "idle_ms",
+        "lane",
+        "on_lost",
+        "source",
+        "state",
+    )
 
     def __init__(self, source: Source, record: Record, delivered: Delivered, settler: Settler) -> None:
         """Begin with an entry that the server gave; a subscription does that."""
         self.source = source
         self.entry_id: EntryId = record.id
         self.state = State.OPEN
+        self.lane: Hashable = None
         self.on_lost: Callable[[], None] | None = None
-        self._record = record
-        self._delivered = delivered
+        self.data: dict[str, Any] = record.row
+        self.attempt = delivered.attempt
+        self.idle_ms = delivered.idle_ms
         self._settler = settler
         self._settled: anyio.Event | None = None
         self._error: StreamsError | None = None
@@ -85,24 +102,9 @@ class Delivery:
         return self.source.system_id
 
     @property
-    def data(self) -> dict[str, Any]:
-        """The record's fields, ``kind`` among them."""
-        return self._record.row
-
-    @property
-    def attempt(self) -> int:
-        """The how manieth delivery of this entry to its group this is, from 1, by the server's count."""
-        return self._delivered.attempt
-
-    @property
-    def idle_ms(self) -> int:
-        """For how many milliseconds nobody had touched it before; 0 the first time."""
-        return self._delivered.idle_ms
-
-    @property
     def record(self) -> PersistedRecord:
         """The record as Papyra's model."""
-        return MODELS[self.source.kind](self._record, self.source.system_id)
+        return MODELS[self.source.kind](Record(self.entry_id, self.data, 0), self.source.system_id)
 
     @property
     def is_lost(self) -> bool:

@@ -211,11 +211,14 @@ class Leading:
         asked_at = anyio.current_time()
         had_led = course.led_until > -inf
         if await self._store.lead(course.source.member, lease_ms=self._cfg.claim_idle_ms):
+            if had_led and asked_at >= course.led_until:
+                # Another may have led meanwhile, and what was given since the lease ended was not taken.
+                course.after = _BEFORE_ALL
             course.led_until = asked_at + self._cfg.claim_idle
         elif had_led:
             course.led_until = -inf
             course.after = _BEFORE_ALL
-            self._lose(self._hand.of(course.source))
+            self._lose([delivery for delivery in self._hand.of(course.source) if delivery.is_open])
 
     async def _catch_up(self, course: _Course) -> None:
         count = min(self._hand.free, _MOST_AT_ONCE)

@@ -53,8 +53,13 @@ class AsTheyCome:
         self._waiting.append(delivery)
 
     def next(self, most: int) -> list[Delivery]:
-        """Hand out the first ones."""
-        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        """Hand out the first ones, but for those that were lost while they waited."""
+        batch: list[Delivery] = []
+        while self._waiting and len(batch) < most:
+            delivery = self._waiting.popleft()
+            if delivery.is_open:
+                batch.append(delivery)
+        return batch
 
     def done(self, delivery: Delivery) -> None:
         """Nobody waits for it."""
@@ -88,7 +93,8 @@ class InLanes:
 
     def put(self, delivery: Delivery) -> None:
         """Add one to its lane; one that was handed out comes first again, since it is the oldest."""
-        key = self._lane_of(delivery)
+        # Asked once: whoever handles it may change the data.
+        key = delivery.lane = self._lane_of(delivery)
         lane = self._lanes.setdefault(key, _Lane())
         was_waiting = bool(lane.waiting)
         insort(lane.waiting, delivery, key=attrgetter("entry_id"))
@@ -109,7 +115,7 @@ class InLanes:
 
     def done(self, delivery: Delivery) -> None:
         """Let the lane go on."""
-        key = self._lane_of(delivery)
+        key = delivery.lane
         lane = self._lanes[key]
         if delivery.entry_id in lane.out:
             lane.out.discard(delivery.entry_id)

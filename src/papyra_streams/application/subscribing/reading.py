@@ -8,7 +8,7 @@ import anyio
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.application.outages import OUTAGES, Outage, pause
 from papyra_streams.domain.subscribing import SubscriptionConfig
-from papyra_streams.errors import AuthenticationFailed, GroupMissing
+from papyra_streams.errors import AuthenticationFailed, GroupMissing, Indeterminate
 from papyra_streams.ports import DeliveryPort
 
 from .hand import Hand
@@ -67,7 +67,8 @@ class Reading:
             # A password that never worked is a mistake; one that worked may have been changed.
             if isinstance(error, AuthenticationFailed) and not self._was_let_in:
                 raise
-            self._intake.restart()
+            if isinstance(error, Indeterminate):
+                self._intake.restart()
             await pause(self._outage.next_delay(error), self._stopping)
         else:
             self._was_let_in = True

@@ -159,8 +159,12 @@ class Settling:
             again = await until_answered(
                 partial(self._store.take_again, source.member, [delivery.entry_id]), self._outage, ending=self._ending
             )
-        except StreamsError:
-            # Whatever ends the reading, or the subscription, hands it over, or the group is gone.
+        except GroupMissing:
+            self.lose([delivery])
+            return
+        except StreamsError as error:
+            if not self._ending.is_set():
+                self._hand.conclude([delivery], State.RETURNED, error)
             return
         for one in again:
             new = self.redeliver(one)
@@ -183,8 +187,10 @@ class Settling:
         except StreamsError as error:
             self._hand.conclude(deliveries, State.RETURNED, error)
             return
-        # What is gone since an attempt whose answer was lost went by that attempt.
-        failed = {*outcome.taken} if doubtful else {*outcome.taken, *outcome.gone}
+        failed = {*outcome.taken, *outcome.gone}
+        if doubtful:
+            # What is gone since an attempt whose answer was lost went by that attempt; so is what was released.
+            failed = set() if state is State.RETURNED else {*outcome.taken}
         done = [delivery for delivery in deliveries if delivery.entry_id not in failed] if failed else deliveries
         self._hand.conclude(done, state)
         self._metrics.entries_acknowledged += len(done) if state is State.ACKNOWLEDGED else 0

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -130,18 +130,22 @@ class Subscription:
                 return
 
     async def _renew(self, intake: Intake) -> None:
+        renewals: list[Callable[[], Awaitable[None]]] = [intake.renew]
+        renewals += [partial(self._renew_leases, source) for source in self._sources]
         outage = Outage(f"Renewing leases of group {self.cfg.group!r}")
         while not self._is_closed.is_set():
             await pause(self.cfg.renew_interval, self._is_closed)
-            try:
-                await intake.renew()
-                for source in self._sources:
-                    await self._renew_leases(source)
-            except GroupMissing:
-                # The reading makes it good. Until then nobody else has what is in hand.
-                continue
-            except StreamsError as error:
-                outage.next_delay(error)
+            failure: StreamsError | None = None
+            for renew in renewals:
+                try:
+                    await renew()
+                except GroupMissing:
+                    # The reading makes it good. Until then nobody else has what is in hand.
+                    continue
+                except StreamsError as error:
+                    failure = error
+            if failure:
+                outage.next_delay(failure)
             else:
                 outage.is_over()
 

@@ -91,6 +91,9 @@ class Worker:
                     stopping.start_soon(self._stop)
 
     async def _cancel_handlers(self) -> None:
+        # No handler begins any more: nobody would end it.
+        self._ended.set()
+        self._subscription.stop()
         for task in self._tasks:
             task.cancel()
         with anyio.move_on_after(_SECONDS_TO_CANCEL):
