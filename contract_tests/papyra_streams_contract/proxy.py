@@ -20,7 +20,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Stands before a server, and passes on requests and replies, ``delay`` seconds after each reply came."""
+    """Stands before a server, and passes on requests and replies: one reply after another, ``delay`` s each."""
 
     def __init__(self, server: Endpoint) -> None:
         self.delay = 0.0
