@@ -1,6 +1,8 @@
 """What a subscription gives, and what becomes of it, without a server."""
 
 from collections import deque
+from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -8,18 +10,16 @@ from papyra.persistence.models import PersistedEvent
 
 from papyra_streams import (
     AuthenticationFailed,
-    GroupMissing,
     Indeterminate,
     InvalidValue,
     LeaseLost,
-    PermissionDenied,
     StreamsError,
     Unavailable,
-    WrongType,
 )
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS
+from papyra_streams.ports import Settled
 
 from .subscribers import STREAM, Bench, messages, next_of, number_of, until
 
@@ -303,6 +303,32 @@ async def test_a_lost_lease_is_known_before_the_acknowledgement_which_is_told(
     assert any("1 entries in hand of group 'workers'" in line for line in messages(caplog))
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_block_that_comes_to_its_end_without_the_lease_is_told(bench: Bench, *, is_known: bool) -> None:
+    bench.write([1])
+    async with bench.subscription(claim_idle=0.2 if is_known else 60) as subscription:
+        delivery = await next_of(subscription)
+
+        async def lose() -> None:
+            async with delivery:
+                bench.store.steal(STREAM, [delivery.entry_id], "other")
+                await until(lambda: delivery.is_lost is is_known)
+
+        with pytest.raises(LeaseLost):
+            await lose()
+
+
+async def test_a_block_that_raises_without_the_lease_raises_that(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.steal(STREAM, [delivery.entry_id], "other")
+        await until(lambda: delivery.is_lost)
+        with pytest.raises(ZeroDivisionError):
+            async with delivery:
+                raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("verb", ["ack", "nack", "reject"])
 async def test_settling_what_another_has_taken_is_told_though_nobody_knew(bench: Bench, verb: str) -> None:
     bench.write([1])
@@ -338,257 +364,49 @@ async def test_what_was_released_when_the_answer_was_lost_is_released(bench: Ben
     assert bench.metrics.leases_lost == 0
 
 
-# -- outages
+@pytest.mark.parametrize("verb", ["reject", "nack"])
+async def test_what_was_put_in_quarantine_when_the_answer_was_lost_is_counted(bench: Bench, verb: str) -> None:
+    bench.write([1])
+    bench.store.late_faults["bury"] = deque([Indeterminate("No reply.")])
+    async with bench.subscription(max_deliveries=1) as subscription:
+        delivery = await next_of(subscription)
+        await (delivery.reject("no good") if verb == "reject" else delivery.nack())
+    assert len(bench.store.buried) == bench.metrics.entries_quarantined == 1
 
 
-@pytest.mark.parametrize("verb", ["join", "take", "take_stuck"])
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__name__)
-async def test_reading_goes_on_after_an_outage(bench: Bench, verb: str, error: StreamsError) -> None:
-    async with bench.subscription() as subscription:
-        await until(lambda: bench.store.calls.count("take") > 1)
-        if verb == "join":
-            del bench.store.groups_of[STREAM]
-        bench.store.faults[verb] = deque([error] * 3)
-        bench.write([1])
-        assert number_of(await next_of(subscription)) == 1
-
-
-async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with bench.subscription() as subscription:
-        bench.store.faults["take"] = deque([AWAY] * 4)
-        bench.write([1])
+async def test_what_was_killed_too_often_is_counted_though_the_answer_was_lost(bench: Bench) -> None:
+    bench.write([1])
+    async with bench.subscription(max_deliveries=1) as subscription:
         await next_of(subscription)
-    assert messages(caplog) == [
-        "Reading for group 'workers' waits for the server: The server is away.",
-        "Reading for group 'workers' goes on: the server answers again.",
-    ]
+        bench.store.late_faults["bury"] = deque([Indeterminate("No reply.")])
+        bench.store.steal(STREAM, [EntryId(1, 0)], "killed")
+        await until(lambda: bench.metrics.entries_quarantined == 1)
+    assert len(bench.store.buried) == 1
 
 
-async def test_a_password_that_never_worked_is_told(bench: Bench) -> None:
-    bench.store.outage = AuthenticationFailed("WRONGPASS")
-    with pytest.raises(AuthenticationFailed):
-        async with bench.subscription() as subscription:
-            await next_of(subscription)
-
-
-@pytest.mark.parametrize("error", [WrongType("No stream."), PermissionDenied("NOPERM")])
-async def test_what_waiting_does_not_mend_is_told_after_what_was_read(bench: Bench, error: StreamsError) -> None:
-    bench.write([1])
-    async with bench.subscription() as subscription:
-        await until(lambda: bench.pending == [1])
-        bench.store.faults["take"] = deque([error])
-        await until(lambda: not bench.store.faults["take"])
-        delivery = await next_of(subscription)
-        with pytest.raises(type(error)):
-            await next_of(subscription)
-        await delivery.ack()
-
-
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__name__)
-async def test_an_acknowledgement_waits_for_the_server(bench: Bench, error: StreamsError) -> None:
-    bench.write([1])
-    async with bench.subscription() as subscription:
-        delivery = await next_of(subscription)
-        bench.store.faults["settle"] = deque([error] * 3)
-        await delivery.ack()
-    assert bench.metrics.entries_acknowledged == 1
-
-
-@pytest.mark.parametrize("verb", ["settle", "bury"])
-async def test_what_was_settled_when_the_answer_was_lost_is_settled(bench: Bench, verb: str) -> None:
-    bench.write([1])
-    async with bench.subscription() as subscription:
-        delivery = await next_of(subscription)
-        bench.store.late_faults[verb] = deque([Indeterminate("No reply.")])
-        await (delivery.ack() if verb == "settle" else delivery.reject("no good"))
-    assert bench.metrics.leases_lost == 0
-
-
-async def test_an_acknowledgement_that_is_refused_is_told(bench: Bench) -> None:
-    bench.write([1])
-    async with bench.subscription() as subscription:
-        delivery = await next_of(subscription)
-        bench.store.faults["settle"] = deque([PermissionDenied("NOPERM")])
-        with pytest.raises(PermissionDenied):
-            await delivery.ack()
-
-
-async def test_what_a_lost_answer_delivered_is_delivered_again(bench: Bench) -> None:
-    bench.write([1])
-    bench.store.late_faults["take"] = deque([Indeterminate("No reply.")])
-    async with bench.subscription() as subscription:
-        delivery = await next_of(subscription)
-        assert delivery.attempt == 2
-
-
-# -- groups that vanish
-
-
-async def test_a_group_that_vanishes_is_restored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    async with bench.subscription() as subscription:
-        await until(lambda: bench.store.calls.count("take") > 1)
-        del bench.store.groups_of[STREAM]
-        bench.write([1])
-        assert number_of(await next_of(subscription)) == 1
-    assert bench.metrics.groups_restored == 1
-    assert "Group 'workers' of papyra:orders:events was gone; it was created anew and goes on after 0-0." in messages(
-        caplog
-    )
-
-
-async def test_a_group_that_vanishes_ends_a_subscription_that_asks_for_that(bench: Bench) -> None:
-    async with bench.subscription(on_group_lost="fail") as subscription:
-        await until(lambda: bench.store.calls.count("take") > 1)
-        del bench.store.groups_of[STREAM]
-        with pytest.raises(GroupMissing):
-            await next_of(subscription)
-
-
-async def test_what_was_in_hand_of_a_group_that_vanished_is_lost(bench: Bench) -> None:
-    bench.write([1])
-    async with bench.subscription() as subscription:
-        delivery = await next_of(subscription)
-        del bench.store.groups_of[STREAM]
-        with pytest.raises(LeaseLost):
-            await delivery.ack()
-        again = await next_of(subscription)
-        assert number_of(again) == 1
-
-
-# -- order
-
-
-async def test_in_order_the_next_entry_waits_for_the_one_before(bench: Bench) -> None:
-    bench.write(range(3))
-    async with bench.subscription(ordering="stream") as subscription:
-        for number in range(3):
-            delivery = await next_of(subscription)
-            assert number_of(delivery) == number
-            with anyio.move_on_after(0.02):
-                await anext(subscription)
-                pytest.fail("It came before the one in front of it was done.")
-            await delivery.ack()
-
-
-async def test_in_order_of_actors_only_the_same_actors_entries_wait(bench: Bench) -> None:
-    bench.write([1, 2], actor="a")
-    bench.write([3], actor="b")
-    async with bench.subscription(ordering="actor") as subscription:
-        first, other = [await next_of(subscription) for _ in range(2)]
-        assert [number_of(first), number_of(other)] == [1, 3]
-        await first.ack()
-        assert number_of(await next_of(subscription)) == 2
-
-
-async def test_in_order_a_failed_entry_comes_again_before_those_behind_it(bench: Bench) -> None:
-    bench.write(range(3))
-    seen: list[tuple[int, int]] = []
-    async with bench.subscription(ordering="stream") as subscription:
-        while len(seen) < 5:
-            delivery = await next_of(subscription)
-            seen.append((number_of(delivery), delivery.attempt))
-            await (delivery.nack() if seen[-1] in {(0, 1), (1, 1)} else delivery.ack())
-    assert seen == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
-
-
-async def test_in_order_one_worker_reads_and_another_takes_over_what_it_left(bench: Bench) -> None:
-    bench.write(range(3))
-    async with bench.subscription(ordering="stream", consumer="a") as first:
-        assert number_of(await next_of(first)) == 0
-        async with bench.subscription(ordering="stream", consumer="b") as second:
-            with anyio.move_on_after(0.2):
-                await anext(second)
-                pytest.fail("The second worker read while the first one led.")
-            bench.store.leaders[STREAM] = "b"
-            taken = await next_of(second)
-            assert (number_of(taken), taken.attempt) == (0, 2)
-            await until(lambda: not first.hand.all())
-    assert bench.metrics.leases_lost == 3
-
-
-async def test_in_order_a_lost_answer_is_made_good_before_anything_newer(bench: Bench) -> None:
-    bench.write(range(2))
-    bench.store.late_faults["take"] = deque([Indeterminate("No reply.")])
-    async with bench.subscription(ordering="stream") as subscription:
-        bench.write([2])
-        for number in range(3):
-            async with await next_of(subscription) as delivery:
-                assert number_of(delivery) == number
-
-
-async def test_in_order_a_retry_that_meets_a_missing_group_holds_up_nobody(bench: Bench) -> None:
-    bench.write(range(2))
-    seen: list[int] = []
-    async with bench.subscription(ordering="stream") as subscription:
-        bench.store.faults["take_again"] = deque([GroupMissing("There is no such group.")])
-        await (await next_of(subscription)).nack(delay=0)
-        while len(seen) < 2:
-            async with await next_of(subscription) as delivery:
-                seen.append(number_of(delivery))
-    assert sorted(seen) == [0, 1]
-    assert bench.pending == []
-
-
-async def test_in_order_a_blip_does_not_hold_up_other_actors(bench: Bench) -> None:
-    bench.write([1], actor="a")
-    async with bench.subscription(ordering="actor") as subscription:
-        busy = await next_of(subscription)
-        bench.store.faults["take"] = deque([AWAY])
-        bench.write([2], actor="b")
-        assert number_of(await next_of(subscription)) == 2
-        assert busy.is_open
-
-
-# -- the end
-
-
-async def test_what_was_not_settled_is_handed_over_and_its_attempt_not_counted(bench: Bench) -> None:
-    bench.write(range(2))
-    async with bench.subscription() as subscription:
-        await next_of(subscription)
-    assert sorted(bench.store.released) == [
-        (EntryId(1, 0), 2**31 - 1, RELEASED, False),
-        (EntryId(2, 0), 2**31 - 1, RELEASED, False),
-    ]
-    assert bench.store.gone == ["me"]
-
-
-async def test_iteration_ends_after_stop_with_what_was_read(bench: Bench) -> None:
-    bench.write(range(3))
-    seen = []
-    async with bench.subscription() as subscription:
-        await until(lambda: len(bench.pending) == 3)
-        subscription.stop()
-        with anyio.fail_after(5):
-            async for delivery in subscription:
-                async with delivery:
-                    seen.append(number_of(delivery))
-    assert seen == [0, 1, 2]
-    assert bench.pending == []
-
-
-async def test_a_cancelled_subscription_hands_over_what_it_has(bench: Bench) -> None:
-    bench.write([1])
-    with anyio.CancelScope() as scope:
-        async with bench.subscription() as subscription:
-            await next_of(subscription)
-            scope.cancel()
-            await anyio.sleep_forever()
-    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == RELEASED
-    assert bench.store.gone == ["me"]
-
-
-async def test_a_subscription_ends_in_time_where_the_server_is_away(
+async def test_what_is_given_anew_before_it_is_known_to_be_back_is_delivered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("papyra_streams.application.subscribing.subscription._CLOSE_TIMEOUT", 0.3)
     bench.write([1])
-    with anyio.fail_after(3):
-        async with bench.subscription() as subscription:
-            await next_of(subscription)
-            bench.store.outage = AWAY
+    release, answered = bench.store.release, anyio.Event()
+
+    async def answer_late(*args: Any, **settings: Any) -> Settled:
+        outcome = await release(*args, **settings)
+        await answered.wait()
+        return outcome
+
+    monkeypatch.setattr(bench.store, "release", answer_late)
+    async with bench.subscription(concurrency=2) as subscription, anyio.create_task_group() as tasks:
+        delivery = await next_of(subscription)
+        tasks.start_soon(partial(delivery.nack, delay=0))
+        again = await next_of(subscription)
+        assert (again.entry_id, again.attempt) == (delivery.entry_id, 2)
+        answered.set()
+        await again.ack()
+        assert subscription.hand.free == 2
+
+
+# -- the subscription itself
 
 
 async def test_a_subscription_is_opened_once(bench: Bench) -> None:

@@ -2,10 +2,7 @@
 
 import asyncio
 import contextvars
-import os
-import signal
-import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -201,6 +198,86 @@ async def test_a_handler_that_is_cancelled_from_within_has_failed(bench: Bench, 
     assert attempts == [1, 2]
 
 
+class Odd(BaseException):
+    """What no handler should raise."""
+
+
+class Broken(Exception):
+    """Cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise self
+
+
+@pytest.mark.parametrize("failure", [Odd("odd"), Broken("broken"), BaseExceptionGroup("two", [Odd(), ValueError()])])
+async def test_whatever_a_handler_raises_the_worker_goes_on(
+    bench: Bench, stop: anyio.Event, failure: BaseException
+) -> None:
+    bench.write(range(2))
+    attempts: list[tuple[int, int]] = []
+
+    async def handle(delivery: Delivery) -> None:
+        attempts.append((number_of(delivery), delivery.attempt))
+        if delivery.attempt == 1:
+            raise failure
+        if len(attempts) == 4:
+            stop.set()
+
+    await bench.process(handle, stop=stop)
+    assert sorted(attempts) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert bench.metrics.handler_errors == 2
+    assert bench.pending == []
+
+
+async def test_a_handler_that_fails_while_it_is_cancelled_for_its_time_has_failed(
+    bench: Bench, stop: anyio.Event
+) -> None:
+    bench.write([1])
+
+    async def fail_late() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.attempt == 2:
+            stop.set()
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail_late)
+            await anyio.sleep_forever()
+
+    await bench.process(handle, stop=stop, timeout=0.05)
+    assert bench.metrics.handler_errors == 1
+    assert bench.pending == []
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit])
+async def test_what_ends_a_program_ends_the_worker_and_blames_no_entry(
+    bench: Bench, failure: type[BaseException]
+) -> None:
+    bench.write([1])
+
+    async def handle(_: Delivery) -> None:
+        raise failure
+
+    with pytest.raises(failure):
+        await bench.process(handle)
+    assert bench.store.released == [(EntryId(1, 0), 2**31 - 1, RELEASED, False)]
+    assert bench.metrics.handler_errors == 0
+
+
+async def test_an_acknowledgement_that_is_refused_ends_the_worker(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.write([1])
+    bench.store.faults["settle"] = deque([PermissionDenied("NOPERM")])
+    with pytest.raises(PermissionDenied):
+        await bench.process(Handled(anyio.Event(), 5))
+    assert any(line.startswith("Acknowledging 1 entries of group 'workers' failed") for line in messages(caplog))
+
+
 async def test_a_handler_that_is_no_async_function_ends_the_worker_and_blames_no_entry(bench: Bench) -> None:
     bench.write(range(3))
     with pytest.raises(InvalidValue, match="must be an async function"):
@@ -251,116 +328,6 @@ async def test_what_waiting_does_not_mend_ends_the_worker(bench: Bench, error: E
     bench.store.outage = error
     with pytest.raises(type(error)):
         await bench.process(Handled(anyio.Event(), 1))
-
-
-# -- the end
-
-
-async def test_what_is_in_hand_is_finished_within_the_grace(bench: Bench, stop: anyio.Event) -> None:
-    bench.write(range(3))
-    finished = []
-
-    async def handle(delivery: Delivery) -> None:
-        stop.set()
-        await anyio.sleep(0.05)
-        finished.append(number_of(delivery))
-
-    await bench.process(handle, stop=stop, grace=5, concurrency=3)
-    assert sorted(finished) == [0, 1, 2]
-    assert bench.pending == []
-
-
-async def test_what_outlasts_the_grace_is_handed_over_and_not_counted(bench: Bench, stop: anyio.Event) -> None:
-    bench.write([1])
-
-    async def handle(_: Delivery) -> None:
-        stop.set()
-        await anyio.sleep_forever()
-
-    begun = anyio.current_time()
-    await bench.process(handle, stop=stop, grace=0.1)
-    assert 0.09 < anyio.current_time() - begun < 2
-    assert bench.store.released == [(EntryId(1, 0), 2**31 - 1, RELEASED, False)]
-    assert bench.metrics.handler_errors == 0
-
-
-async def test_a_worker_without_grace_cancels_at_once(bench: Bench, stop: anyio.Event) -> None:
-    bench.write([1])
-
-    async def handle(_: Delivery) -> None:
-        stop.set()
-        await anyio.sleep_forever()
-
-    await bench.process(handle, stop=stop, grace=0)
-    assert len(bench.store.released) == 1
-
-
-async def test_a_handler_that_ignores_its_cancellation_keeps_nobody_waiting(
-    bench: Bench, stop: anyio.Event, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench.write([1])
-    released = anyio.Event()
-
-    async def handle(_: Delivery) -> None:
-        stop.set()
-        with anyio.CancelScope(shield=True):
-            await released.wait()
-
-    await bench.process(handle, stop=stop, grace=0.05)
-    assert "1 handlers of group 'workers' ignore that they are cancelled, and are left behind." in messages(caplog)
-    assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == RELEASED
-    released.set()
-    await anyio.sleep(0.01)
-
-
-async def test_a_cancelled_worker_hands_over_at_once(bench: Bench) -> None:
-    bench.write(range(3))
-    begun = anyio.Event()
-
-    async def handle(_: Delivery) -> None:
-        begun.set()
-        await anyio.sleep_forever()
-
-    with anyio.move_on_after(5):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: bench.process(handle, grace=60))
-            await begun.wait()
-            tasks.cancel_scope.cancel()
-    assert len(bench.store.released) == 3
-    assert bench.store.gone == ["me"]
-
-
-async def test_sigterm_stops_a_worker(bench: Bench) -> None:
-    assert threading.current_thread() is threading.main_thread()
-    bench.write(range(3))
-    finished = []
-
-    async def handle(delivery: Delivery) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        await anyio.sleep(0.05)
-        finished.append(number_of(delivery))
-
-    await bench.process(handle, concurrency=1, grace=5)
-    assert finished == [0]
-    assert bench.store.gone == ["me"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-async def test_a_program_with_a_handler_of_its_own_for_sigterm_keeps_it(bench: Bench, stop: anyio.Event) -> None:
-    seen: list[str] = []
-    former = signal.signal(signal.SIGTERM, lambda *_: seen.append("mine"))
-    try:
-        bench.write([1])
-
-        async def handle(_: Delivery) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-            await until(lambda: bool(seen))
-            stop.set()
-
-        await bench.process(handle, stop=stop)
-    finally:
-        signal.signal(signal.SIGTERM, former)
-    assert seen == ["mine"]
 
 
 # -- order
@@ -417,26 +384,3 @@ async def test_a_handler_that_changes_the_data_holds_up_no_actor(bench: Bench, s
     await bench.process(handle, stop=stop, ordering="actor")
     assert seen == [0, 1, 2, 3]
     assert bench.metrics.entries_acknowledged == 4
-
-
-async def test_a_cancelled_worker_begins_no_further_handler(bench: Bench) -> None:
-    bench.write([0])
-    begun = anyio.Event()
-    seen: list[int] = []
-
-    async def handle(delivery: Delivery) -> None:
-        seen.append(number_of(delivery))
-        begun.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            bench.write([1])
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.2)
-
-    with anyio.move_on_after(5):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: bench.process(handle))
-            await begun.wait()
-            tasks.cancel_scope.cancel()
-    assert seen == [0]

@@ -73,8 +73,8 @@ class SubscriptionConfig:
 
     on_group_lost: Literal["resume", "replay", "fail"] = "resume"
     """What to do when the group is gone, as after FLUSHALL or a failover: ``"resume"`` goes on after the last entry up
-    to which everything is known to be finished, so that nothing is missed and little comes twice; ``"replay"`` begins
-    with the oldest entry; ``"fail"`` raises `GroupMissing`."""
+    to which everything is known to be finished, so that nothing is missed, and what was finished after the oldest
+    unfinished entry comes twice; ``"replay"`` begins with the oldest entry; ``"fail"`` raises `GroupMissing`."""
 
     grace: float = 8.0
     """How long a worker that is to stop lets its handlers go on, in seconds, before it cancels them. Under the ten

@@ -11,8 +11,8 @@ from papyra_streams.domain.arguments import check_number_of_seconds
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.kinds import StreamKind
 from papyra_streams.domain.records import Record
-from papyra_streams.errors import InvalidValue, LeaseLost, StreamsError
-from papyra_streams.ports import Delivered
+from papyra_streams.errors import InvalidValue, LeaseLost
+from papyra_streams.ports import DeadEntry, Delivered
 
 from .source import MODELS, PersistedRecord, Source
 
@@ -20,14 +20,23 @@ DELIVERED_TOO_OFTEN = "delivered too often"
 
 
 class State(Enum):
-    """Where a delivery is on its way: in hand, being settled, or no longer this worker's."""
+    """Where a delivery is on its way: in hand, being settled or given back, or no longer this worker's."""
 
     OPEN = auto()
     SETTLING = auto()
+    RETURNING = auto()
     ACKNOWLEDGED = auto()
     RETURNED = auto()
     REJECTED = auto()
     LOST = auto()
+
+
+def shown(error: BaseException) -> str:
+    """Show an exception, whatever its author thinks of that."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 -- what an exception is made of may be broken, too
+        return type(error).__name__
 
 
 class Settler(Protocol):
@@ -42,6 +51,9 @@ class Settler(Protocol):
     async def bury(self, deliveries: Sequence["Delivery"], reason: str, error: str) -> None:
         """Put them in quarantine."""
 
+    async def bury_unseen(self, source: Source, dead: Sequence[DeadEntry]) -> None:
+        """Put entries in quarantine that were never in hand."""
+
     def abandon(self, delivery: "Delivery") -> None:
         """Note that whoever had it was cancelled."""
 
@@ -50,7 +62,8 @@ class Delivery:
     """One entry, given to this worker until it is settled: acknowledged, given back, or rejected.
 
     Its lease is renewed all the while. ``async with delivery:`` acknowledges it at the end, and gives it back where the
-    body raises; the exception goes on.
+    body raises; the exception goes on. Where the body comes to its end and another consumer has the entry by then,
+    it raises `LeaseLost`.
 
     ``data`` -- the record's fields, ``kind`` among them
     ``attempt`` -- the how manieth delivery of this entry to its group this is, from 1, by the server's count
@@ -84,7 +97,7 @@ class Delivery:
         self.idle_ms = delivered.idle_ms
         self._settler = settler
         self._settled: anyio.Event | None = None
-        self._error: StreamsError | None = None
+        self._error: Exception | None = None
 
     @property
     def id(self) -> str:
@@ -159,16 +172,19 @@ class Delivery:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.state is State.LOST and error is None:
+            # Whoever did the work is to know that it is done twice, whether that was learnt now or before.
+            self._check(State.ACKNOWLEDGED)
         if self.state is not State.OPEN:
             return
         if error is None:
             await self.ack()
         elif isinstance(error, Exception):
-            await self._settler.give_back([self], None, repr(error))
+            await self._settler.give_back([self], None, shown(error))
         else:
             self._settler.abandon(self)
 
-    def conclude(self, state: State, error: StreamsError | None = None) -> None:
+    def conclude(self, state: State, error: Exception | None = None) -> None:
         """Note what became of it, and tell who waits for that; the subscription does so."""
         self.state = state
         self._error = error

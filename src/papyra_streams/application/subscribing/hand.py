@@ -1,13 +1,12 @@
 """What a worker has in hand: read, and neither settled nor given up. Never more than there are slots."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
 import anyio.lowlevel
 
 from papyra_streams.domain.entries import EntryId
-from papyra_streams.errors import StreamsError
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .delivery import Delivery, State
@@ -50,17 +49,18 @@ class Hand:
         """Return them all."""
         return [delivery for held in self._held.values() for delivery in held.values()]
 
-    def ids(self, source: Source) -> Collection[EntryId]:
-        """Return the ids of those of one stream; they change with what is in hand."""
-        return self._held.setdefault(source, {}).keys()
+    def by_id(self, source: Source) -> Mapping[EntryId, Delivery]:
+        """Return those of one stream by their ids; they change with what is in hand."""
+        return self._held.setdefault(source, {})
 
     def add(self, source: Source, deliveries: Sequence[Delivery]) -> None:
         """Take what was read of a stream in hand."""
         held = self._held.setdefault(source, {})
+        before = len(held)
         for delivery in deliveries:
             held[delivery.entry_id] = delivery
             self._order.put(delivery)
-        self._size += len(deliveries)
+        self._size += len(held) - before
         self._wake_taker()
 
     async def take(self, most: int) -> list[Delivery]:
@@ -113,17 +113,24 @@ class Hand:
             self._order.put(delivery)
             self._wake_taker()
 
-    def conclude(self, deliveries: Iterable[Delivery], state: State, error: StreamsError | None = None) -> None:
-        """Let go of some that are settled, or lost."""
-        for delivery in deliveries:
-            held = self._held[delivery.source]
-            if held.get(delivery.entry_id) is delivery:
-                del held[delivery.entry_id]
-                self._size -= 1
-                self._order.done(delivery)
-                delivery.conclude(state, error)
+    def conclude(self, deliveries: Iterable[Delivery], state: State, error: Exception | None = None) -> list[Delivery]:
+        """Let go of some that are settled, or lost; return them without those that had been let go of before."""
+        concluded = [delivery for delivery in deliveries if self._let_go(delivery)]
+        for delivery in concluded:
+            delivery.conclude(state, error)
         self._changed.set()
         self._wake_taker()
+        return concluded
+
+    def _let_go(self, delivery: Delivery) -> bool:
+        held = self._held[delivery.source]
+        if held.get(delivery.entry_id) is delivery:
+            del held[delivery.entry_id]
+            self._size -= 1
+            self._order.done(delivery)
+            return True
+        # The server may have given it anew before it was known that it has it back.
+        return delivery.state is State.RETURNING
 
     async def change(self) -> None:
         """Wait until something was let go of."""

@@ -199,7 +199,7 @@ class Leading:
             await self._sweep(course)
         ready = [course for course in self._courses if course.is_caught_up]
         wait = max(0.0, self._next_lead - anyio.current_time())
-        if any(course.is_led and course not in ready for course in self._courses):
+        if len(ready) > self._hand.free or any(course.is_led and course not in ready for course in self._courses):
             wait = min(wait, _LONGEST_TURN_MS / 1000)
         if ready and self._hand.free:
             await self._take_new(ready[: self._hand.free], max(1, round(wait * 1000)))

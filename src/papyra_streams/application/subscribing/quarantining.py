@@ -22,16 +22,17 @@ class Quarantining:
         self._clock = clock
 
     async def bury(self, source: Source, dead: Sequence[DeadEntry]) -> Settled:
-        """Put entries there that this worker holds, and acknowledge them."""
-        outcome = await self._store.bury(source.member, dead, quarantine=source.quarantine, moment=self._clock())
-        self._metrics.entries_quarantined += len(outcome.done)
+        """Put entries there that this worker holds, and acknowledge them; it may be asked for again."""
+        return await self._store.bury(source.member, dead, quarantine=source.quarantine, moment=self._clock())
+
+    def note(self, source: Source, dead: Sequence[DeadEntry]) -> None:
+        """Count and log entries that are there now."""
+        self._metrics.entries_quarantined += len(dead)
         for entry in dead:
-            if entry.id in outcome.done:
-                logger.error(
-                    "Entry %s of %s is in quarantine after %d deliveries to group %r: %s",
-                    *(entry.id, source.stream, entry.attempts, source.member.group, _why(entry)),
-                )
-        return outcome
+            logger.error(
+                "Entry %s of %s is in quarantine after %d deliveries to group %r: %s",
+                *(entry.id, source.stream, entry.attempts, source.member.group, _why(entry)),
+            )
 
     async def retire(self, source: Source, bad: Sequence[Unreadable]) -> None:
         """Move entries there that nobody can read, out of every group's way."""

@@ -17,6 +17,9 @@ from .source import Source
 
 logger = logging.getLogger("papyra_streams")
 
+# Where somebody destroys the group again and again, others are to have the server, too.
+_SECONDS_AFTER_A_LOSS = 0.05
+
 
 class Reading:
     """Reads until it is told to stop, or until something goes wrong that waiting does not mend."""
@@ -80,6 +83,7 @@ class Reading:
         except GroupMissing:
             self._intake.restart()
             self._missing = list(self._sources)
+            await pause(_SECONDS_AFTER_A_LOSS, self._stopping)
 
     async def _join(self) -> None:
         while self._missing:

@@ -9,7 +9,7 @@ from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.domain.records import Record, Unreadable, read
 from papyra_streams.ports import DeadEntry, Delivered
 
-from .delivery import DELIVERED_TOO_OFTEN, Delivery, Settler
+from .delivery import DELIVERED_TOO_OFTEN, Delivery, Settler, State
 from .hand import Hand
 from .quarantining import Quarantining
 from .source import Source
@@ -46,7 +46,7 @@ class Reception:
             if bad:
                 await self._quarantining.retire(source, bad)
             if dead:
-                await self._quarantining.bury(source, dead)
+                await self._settler.bury_unseen(source, dead)
 
     def _by_source(self, delivered: Sequence[Delivered]) -> Iterable[tuple[Source, Iterable[Delivered]]]:
         for stream, some in groupby(delivered, key=attrgetter("stream")):
@@ -59,10 +59,12 @@ class Reception:
         bad: list[Unreadable] = []
         dead: list[DeadEntry] = []
         redelivered = 0
-        held = self._hand.ids(source)
+        held = self._hand.by_id(source)
         for one in delivered:
-            # What is in hand was claimed from this worker by itself, which was late to renew it: it goes on.
-            if one.entry.id in held:
+            # What is in hand was claimed from this worker by itself, which was late to renew it: it goes on. Unless the
+            # worker gives it back: then the server had it already.
+            before = held.get(one.entry.id)
+            if before is not None and before.state is not State.RETURNING:
                 continue
             if one.attempt > self._most:
                 dead.append(_exhausted(one))

@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 
 from papyra_streams.application.metrics import StreamsMetrics
-from papyra_streams.application.outages import Outage, pause, until_answered
+from papyra_streams.application.outages import OUTAGES, Outage, pause, until_answered
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import GroupMissing, StreamsError
@@ -31,6 +31,12 @@ _MOST_DOUBLINGS = 60
 _LONGEST_ERROR = 2000
 # So long idle that whoever looks next takes it.
 _FOR_ANYBODY_MS = 2**31 - 1
+_DOING = {
+    State.ACKNOWLEDGED: "Acknowledging",
+    State.RETURNED: "Giving back",
+    State.REJECTED: "Putting in quarantine",
+    State.OPEN: "Delivering again",
+}
 
 
 class Settling:
@@ -52,15 +58,20 @@ class Settling:
         self._hand = hand
         self._quarantining = quarantining
         self._metrics = metrics
-        self._outage = Outage(f"Settling entries of group {cfg.group!r}")
+        # What is refused for now, as for want of memory, may be one of them while the others go on.
+        self._outages = {state: Outage(f"{what} entries of group {cfg.group!r}") for state, what in _DOING.items()}
         self._ending = anyio.Event()
         self._handled: defaultdict[Source, list[Delivery]] = defaultdict(list)
         self._acknowledging: DetachedTask[None] | None = None
         self._tasks: set[DetachedTask[None]] = set()
+        # When each of those that wait here is to be delivered again.
+        self._kept: dict[Delivery, float] = {}
         self.gives_back_abandoned = True
         """Whether a delivery whose ``async with`` is cancelled is given back, or left to the worker around it."""
         self.redeliver: Callable[[Delivered], object] = lambda _: None
         """Makes a delivery of what is in hand and was given anew."""
+        self.fail: Callable[[Exception], object] = lambda _: None
+        """Called with what waiting does not mend."""
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge some, together with others; they are concluded when the server has answered."""
@@ -72,64 +83,98 @@ class Settling:
 
     async def give_back(self, deliveries: Sequence[Delivery], delay: float | None, error: str) -> None:
         """Have some delivered again, after a delay, or put in quarantine where that was the last attempt."""
-        most = self._cfg.max_deliveries
-        last = [delivery for delivery in deliveries if most is not None and delivery.attempt >= most]
-        if last:
-            await self.bury(last, DELIVERED_TOO_OFTEN, error)
-        waits = {one: self._backoff(one.attempt) if delay is None else delay for one in deliveries if one not in last}
-        if self._cfg.ordering == "none":
-            short = {one: wait for one, wait in waits.items() if wait <= self._cfg.claim_idle}
-        else:
-            # What is behind it waits.
-            short = {}
-        for delivery, wait in waits.items():
-            if delivery not in short:
-                delivery.conclude(State.RETURNED)
-                self._begin(partial(self._keep, delivery, wait))
-        if short:
-            _mark(short)
-            await self._begin(partial(self._release, short)).wait()
+        for task in self._begin_to_give_back(deliveries, delay, error):
+            await task.wait()
 
     async def bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
         """Put some in quarantine."""
-        _mark(deliveries)
-        await self._begin(partial(self._bury, deliveries, reason, error[:_LONGEST_ERROR])).wait()
+        await self._begin_to_bury(deliveries, reason, error).wait()
+
+    async def bury_unseen(self, source: Source, dead: Sequence[DeadEntry]) -> None:
+        """Put entries in quarantine that were never in hand.
+
+        :raises StreamsError: what does not go away by waiting
+        """
+        outcome, doubtful = await self._answer(partial(self._quarantining.bury, source, dead), State.REJECTED)
+        # What is gone since an attempt whose answer was lost went by that attempt.
+        there = {*outcome.done, *outcome.gone} if doubtful else {*outcome.done}
+        self._quarantining.note(source, [entry for entry in dead if entry.id in there])
 
     def abandon(self, delivery: Delivery) -> None:
         """Give one back whose ``async with`` was cancelled; the caller cannot wait for it."""
-        if self.gives_back_abandoned and not self._ending.is_set():
-            self._begin(partial(self.give_back, [delivery], None, "cancelled"))
+        if self.gives_back_abandoned:
+            self._begin(partial(self._give_back_abandoned, delivery))
 
     def lose(self, deliveries: Sequence[Delivery]) -> None:
         """Let go of deliveries that are somebody else's now."""
-        self._hand.conclude(deliveries, State.LOST)
-        self._metrics.leases_lost += len(deliveries)
-        if deliveries:
+        lost = self._hand.conclude(deliveries, State.LOST)
+        self._metrics.leases_lost += len(lost)
+        if lost:
             logger.warning(
                 "%d entries in hand of group %r are another consumer's now, or the group was lost.",
-                *(len(deliveries), self._cfg.group),
+                *(len(lost), self._cfg.group),
             )
 
-    async def finish(self) -> None:
-        """Settle what is decided, try no longer than once, and hand the rest over to whoever takes it first."""
+    def end(self) -> None:
+        """Try no longer than once to settle what is decided."""
         self._ending.set()
+
+    async def finish(self) -> None:
+        """Settle what is decided, and hand the rest over to whoever takes it first."""
+        self.end()
         for task in [*self._tasks, *filter(None, [self._acknowledging])]:
             await task.wait()
+        # Each has failed, and is to be left alone for a while, whoever takes it.
+        now = anyio.current_time()
+        kept = {one: max(0.0, due - now) for one, due in self._kept.items() if one.state is State.RETURNED}
+        await self._release(kept)
         await self._hand_over(dict.fromkeys(self._hand.all(), _FOR_ANYBODY_MS), counted=False)
 
+    def _begin_to_give_back(
+        self, deliveries: Sequence[Delivery], delay: float | None, error: str
+    ) -> list[DetachedTask[None]]:
+        most = self._cfg.max_deliveries
+        last = [delivery for delivery in deliveries if most is not None and delivery.attempt >= most]
+        waits = {one: self._backoff(one.attempt) if delay is None else delay for one in deliveries if one not in last}
+        # In order, what is behind an entry waits with it.
+        longest = self._cfg.claim_idle if self._cfg.ordering == "none" else -1.0
+        short = {delivery: wait for delivery, wait in waits.items() if wait <= longest}
+        for delivery, wait in waits.items():
+            if delivery not in short:
+                delivery.conclude(State.RETURNED)
+                self._kept[delivery] = anyio.current_time() + wait
+                self._begin(partial(self._keep, delivery, wait))
+        tasks = [self._begin_to_bury(last, DELIVERED_TOO_OFTEN, error)] if last else []
+        if short:
+            _mark(short, State.RETURNING)
+            tasks.append(self._begin(partial(self._release, short)))
+        return tasks
+
+    def _begin_to_bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> DetachedTask[None]:
+        _mark(deliveries, State.SETTLING)
+        return self._begin(partial(self._bury, deliveries, reason, error[:_LONGEST_ERROR]))
+
     # -- in tasks of their own
+
+    async def _give_back_abandoned(self, delivery: Delivery) -> None:
+        # Where all of the subscription was cancelled it is ending by now, and hands over what is open.
+        if delivery.is_open and not self._ending.is_set():
+            await self.give_back([delivery], None, "cancelled")
 
     async def _acknowledge_all(self) -> None:
         while self._handled:
             _source, deliveries = self._handled.popitem()
             for source, some in _steps(deliveries):
                 ids = [delivery.entry_id for delivery in some]
-                await self._settle(some, partial(self._store.settle, source.member, ids), State.ACKNOWLEDGED)
+                done = await self._settle(some, partial(self._store.settle, source.member, ids), State.ACKNOWLEDGED)
+                self._metrics.entries_acknowledged += len(done)
 
     async def _bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
         for source, some in _steps(deliveries):
             dead = [DeadEntry(id=one.entry_id, attempts=one.attempt, reason=reason, error=error) for one in some]
-            await self._settle(some, partial(self._quarantining.bury, source, dead), State.REJECTED)
+            done = await self._settle(some, partial(self._quarantining.bury, source, dead), State.REJECTED)
+            there = {delivery.entry_id for delivery in done}
+            self._quarantining.note(source, [entry for entry in dead if entry.id in there])
 
     async def _release(self, waits: Mapping[Delivery, float]) -> None:
         idle_ms = {one: max(0, self._cfg.claim_idle_ms - round(wait * 1000)) for one, wait in waits.items()}
@@ -148,6 +193,9 @@ class Settling:
         await pause(delay - left_to_others, self._ending)
         if self._ending.is_set():
             return
+        del self._kept[delivery]
+        if delivery.is_lost:
+            return
         if is_ordered:
             await self._deliver_again(delivery)
         else:
@@ -157,7 +205,9 @@ class Settling:
         source = delivery.source
         try:
             again = await until_answered(
-                partial(self._store.take_again, source.member, [delivery.entry_id]), self._outage, ending=self._ending
+                partial(self._store.take_again, source.member, [delivery.entry_id]),
+                self._outages[State.OPEN],
+                ending=self._ending,
             )
         except GroupMissing:
             self.lose([delivery])
@@ -165,6 +215,7 @@ class Settling:
         except StreamsError as error:
             if not self._ending.is_set():
                 self._hand.conclude([delivery], State.RETURNED, error)
+                self.fail(error)
             return
         for one in again:
             new = self.redeliver(one)
@@ -173,29 +224,41 @@ class Settling:
                 return
         self.lose([delivery])
 
-    async def _settle(self, deliveries: list[Delivery], call: Callable[[], Awaitable[Settled]], state: State) -> None:
-        doubtful = False
-
-        def doubt() -> None:
-            nonlocal doubtful
-            doubtful = True
-
+    async def _settle(
+        self, deliveries: Sequence[Delivery], call: Callable[[], Awaitable[Settled]], state: State
+    ) -> list[Delivery]:
+        """Let go of deliveries by what the server answers; return those that came into the state wanted."""
         try:
-            outcome = await until_answered(call, self._outage, ending=self._ending, doubt=doubt)
+            outcome, doubtful = await self._answer(call, state)
         except GroupMissing:
-            outcome = Settled(gone=[delivery.entry_id for delivery in deliveries])
-        except StreamsError as error:
-            self._hand.conclude(deliveries, State.RETURNED, error)
-            return
+            self.lose(deliveries)
+            return []
+        except Exception as error:  # noqa: BLE001 -- whoever waits for them is told, and they are free to be read again
+            self._give_up(deliveries, state, error)
+            return []
         failed = {*outcome.taken, *outcome.gone}
         if doubtful:
             # What is gone since an attempt whose answer was lost went by that attempt; so is what was released.
             failed = set() if state is State.RETURNED else {*outcome.taken}
-        done = [delivery for delivery in deliveries if delivery.entry_id not in failed] if failed else deliveries
-        self._hand.conclude(done, state)
-        self._metrics.entries_acknowledged += len(done) if state is State.ACKNOWLEDGED else 0
         if failed:
             self.lose([delivery for delivery in deliveries if delivery.entry_id in failed])
+        return self._hand.conclude([one for one in deliveries if one.entry_id not in failed], state)
+
+    def _give_up(self, deliveries: Sequence[Delivery], state: State, error: Exception) -> None:
+        self._hand.conclude(deliveries, State.RETURNED, error)
+        logger.error(
+            "%s %d entries of group %r failed; they are pending until a worker takes them anew: %s",
+            *(_DOING[state], len(deliveries), self._cfg.group, error),
+        )
+        if not isinstance(error, OUTAGES):
+            self.fail(error)
+
+    async def _answer(self, call: Callable[[], Awaitable[Settled]], state: State) -> tuple[Settled, bool]:
+        """Return what the server answers, and whether an earlier attempt may have been carried out."""
+        doubts: list[bool] = []
+        doubt = partial(doubts.append, True)  # noqa: FBT003 -- only how many there are is of interest
+        outcome = await until_answered(call, self._outages[state], ending=self._ending, doubt=doubt)
+        return outcome, bool(doubts)
 
     def _begin(self, function: Callable[[], Awaitable[None]]) -> DetachedTask[None]:
         task = spawn(function, name="papyra-streams settle")
@@ -207,9 +270,9 @@ class Settling:
         return longest * random.uniform(0.5, 1)  # noqa: S311 -- nothing is secured by it
 
 
-def _mark(deliveries: Iterable[Delivery]) -> None:
+def _mark(deliveries: Iterable[Delivery], state: State) -> None:
     for delivery in deliveries:
-        delivery.state = State.SETTLING
+        delivery.state = state
 
 
 def _steps(deliveries: Iterable[Delivery]) -> Iterator[tuple[Source, list[Delivery]]]:

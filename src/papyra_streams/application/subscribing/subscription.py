@@ -67,6 +67,7 @@ class Subscription:
             sources, self.hand, self.settling, quarantining, metrics, max_deliveries=cfg.max_deliveries
         )
         self.settling.redeliver = self._reception.again
+        self.settling.fail = self._fail
         self._metrics = metrics
         self._reading: Reading | None = None
         self._tasks: list[DetachedTask[None]] = []
@@ -91,13 +92,14 @@ class Subscription:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # At once, before anything else is: what was cancelled with the subscription is handed over by it.
         self.stop()
+        self.settling.end()
         self._is_closed.set()
+        # asyncio's own cancellation goes through a shield.
+        closing = spawn(self._close, name=f"papyra-streams close {self.cfg.group}")
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(_CLOSE_TIMEOUT):
-                await self._leave()
-            for task in self._tasks:
-                task.cancel()
+            await closing.wait()
 
     def __aiter__(self) -> Self:
         return self
@@ -117,6 +119,16 @@ class Subscription:
         return Leading(
             self._store, self.cfg, self._sources, self.hand, self._reception.receive, lose=self.settling.lose
         )
+
+    def _fail(self, error: Exception) -> None:
+        self.stop()
+        self.hand.end(error)
+
+    async def _close(self) -> None:
+        with anyio.move_on_after(_CLOSE_TIMEOUT):
+            await self._leave()
+        for task in self._tasks:
+            task.cancel()
 
     async def _leave(self) -> None:
         for task in self._tasks:

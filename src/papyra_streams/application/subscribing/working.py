@@ -3,8 +3,6 @@
 import contextvars
 import inspect
 import logging
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any
@@ -15,7 +13,8 @@ from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.errors import InvalidValue
 from papyra_streams.tasks import DetachedTask, spawn, was_cancelled_by_itself
 
-from .delivery import Delivery, State
+from .delivery import Delivery, State, shown
+from .signals import until_terminated
 from .subscription import Subscription
 
 logger = logging.getLogger("papyra_streams")
@@ -45,7 +44,9 @@ class Worker:
         self._tasks: set[DetachedTask[None]] = set()
         self._handling = 0
         self._ended = anyio.Event()
-        self._fault: Exception | None = None
+        self._failed = anyio.Event()
+        self._fault: BaseException | None = None
+        self._too_long = TimeoutError(f"the handler took longer than {self._cfg.timeout} seconds")
         self._has_warned = False
 
     async def run(self, stop: anyio.Event | None) -> None:
@@ -56,9 +57,10 @@ class Worker:
         self._grow()
         try:
             async with anyio.create_task_group() as watching:
-                watching.start_soon(self._watch_signals)
+                watching.start_soon(self._stop_after, until_terminated)
+                watching.start_soon(self._stop_after, self._failed.wait)
                 if stop is not None:
-                    watching.start_soon(self._watch, stop)
+                    watching.start_soon(self._stop_after, stop.wait)
                 await self._ended.wait()
                 watching.cancel_scope.cancel()
         finally:
@@ -67,28 +69,11 @@ class Worker:
         if self._fault:
             raise self._fault
 
-    # -- when to stop
-
-    async def _watch(self, stop: anyio.Event) -> None:
-        await stop.wait()
-        await self._stop()
-
-    async def _stop(self) -> None:
+    async def _stop_after(self, event: Callable[[], Awaitable[None]]) -> None:
+        await event()
         self._subscription.stop()
         await anyio.sleep(self._cfg.grace)
         self._ended.set()
-
-    async def _watch_signals(self) -> None:
-        # Where a signal has a handler, the program around this one decides when to stop.
-        if (
-            threading.current_thread() is not threading.main_thread()
-            or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        ):
-            return
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-            async with anyio.create_task_group() as stopping:
-                async for _ in signals:
-                    stopping.start_soon(self._stop)
 
     async def _cancel_handlers(self) -> None:
         # No handler begins any more: nobody would end it.
@@ -118,8 +103,13 @@ class Worker:
         try:
             while await self._handle_some():
                 pass
-        except Exception as error:  # noqa: BLE001 -- whoever runs the worker is told
-            self._end_with(error)
+        except (_NotAsync, KeyboardInterrupt, SystemExit) as fault:
+            # No handler is to begin any more.
+            self._fault = self._fault or fault
+            self._ended.set()
+        except Exception as fault:  # noqa: BLE001 -- whoever runs the worker is told, once the others have finished
+            self._fault = self._fault or fault
+            self._failed.set()
         finally:
             self._handling -= 1
             if not self._handling:
@@ -128,46 +118,59 @@ class Worker:
     async def _handle_some(self) -> bool:
         """Handle what comes until a handler has to be cancelled; tell whether there may be more."""
         batch: list[Delivery] = []
+        failure: BaseException | None = None
         # One for as many as possible: to make one takes as long as a quick handler.
         with anyio.CancelScope() as scope:
-            while not self._ended.is_set() and not scope.cancel_called:
+            while not self._ended.is_set():
                 batch = await self._subscription.hand.take(self._cfg.batch_size or 1)
                 if not batch:
                     return False
-                await self._handle(batch, scope)
+                failure = self._too_long
+                failure = await self._handle(batch, scope)
+                if scope.cancel_called:
+                    # What follows would be cancelled, too.
+                    break
+                await self._settle(batch, failure)
                 batch = []
-            return not self._ended.is_set()
-        # A lost lease leaves nothing open.
-        await self._fail(_open(batch), TimeoutError(f"the handler took longer than {self._cfg.timeout} seconds"))
-        return True
+        if batch:
+            await self._settle(batch, failure)
+        return not self._ended.is_set()
 
-    async def _handle(self, batch: list[Delivery], scope: anyio.CancelScope) -> None:
+    async def _handle(self, batch: list[Delivery], scope: anyio.CancelScope) -> BaseException | None:
+        """Run the handler, as long as it may take; return how it failed, if it did."""
         if self._cfg.timeout is not None:
             scope.deadline = anyio.current_time() + self._cfg.timeout
         if len(batch) == 1:
             batch[0].on_lost = scope.cancel
-        failure = await self._attempt(batch)
-        scope.deadline = inf
-        batch[0].on_lost = None
-        # A handler may have settled some itself, and others may have taken some over.
-        if failure is None:
-            self._subscription.settling.acknowledge(_open(batch))
-        else:
-            await self._fail(_open(batch), failure)
+        try:
+            return await self._attempt(batch)
+        finally:
+            scope.deadline = inf
+            batch[0].on_lost = None
 
     async def _attempt(self, batch: list[Delivery]) -> BaseException | None:
-        """Run the handler; return how it failed, if it did."""
         try:
             await self._call(batch)
+        except (_NotAsync, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
         except anyio.get_cancelled_exc_class() as error:
             if not was_cancelled_by_itself():
                 raise
             return error
-        except _NotAsync:
-            raise
-        except Exception as error:  # noqa: BLE001 -- a handler may fail in any way; the worker goes on
+        except BaseException as error:  # a handler may fail in any way; the worker goes on
+            # Other errors may come along with a cancellation, in a group.
+            if self._ended.is_set() and not isinstance(error, Exception):
+                raise
             return error
         return None
+
+    async def _settle(self, batch: list[Delivery], failure: BaseException | None) -> None:
+        # A handler may have settled some itself, and others may have taken some over.
+        left = [delivery for delivery in batch if delivery.state is State.OPEN]
+        if failure is None:
+            self._subscription.settling.acknowledge(left)
+        elif left:
+            await self._fail(left, failure)
 
     async def _call(self, batch: list[Delivery]) -> None:
         awaitable = self._handler(batch if self._cfg.batch_size else batch[0])
@@ -183,22 +186,11 @@ class Worker:
             )
 
     async def _fail(self, deliveries: Sequence[Delivery], failure: BaseException) -> None:
-        if not deliveries:
-            return
         self._metrics.handler_errors += len(deliveries)
         first = deliveries[0]
         logger.warning(
-            "The handler of group %r failed with %d entries, the first of them %s of %s in attempt %d: %r",
-            *(self._cfg.group, len(deliveries), first.id, first.source.stream, first.attempt, failure),
+            "The handler of group %r failed with %d entries, the first of them %s of %s in attempt %d: %s",
+            *(self._cfg.group, len(deliveries), first.id, first.source.stream, first.attempt, shown(failure)),
             exc_info=failure,
         )
-        await self._subscription.settling.give_back(deliveries, None, repr(failure))
-
-    def _end_with(self, fault: Exception) -> None:
-        self._fault = self._fault or fault
-        self._subscription.stop()
-        self._ended.set()
-
-
-def _open(batch: list[Delivery]) -> list[Delivery]:
-    return [delivery for delivery in batch if delivery.state is State.OPEN]
+        await self._subscription.settling.give_back(deliveries, None, shown(failure))
