@@ -14,7 +14,6 @@ from .servers import LOCALHOST
 
 _LISTS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
 _TEXTS = (b"$", b"=", b"!")
-_EVERY = 3
 _SCRIPT_CALLS = (b"EVALSHA", b"EVAL")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -122,10 +121,13 @@ class ReplyCutter(Proxy):
     """Cuts the connection at a random byte of every third reply to an append: the server has run it, unheard.
 
     An append is a script call whose reply is a number. ``appends`` counts them, ``cuts`` those whose reply was cut.
+
+    :param every: which replies are cut, 3 for every third
     """
 
-    def __init__(self, server: Endpoint, *, seed: int | None = None) -> None:
+    def __init__(self, server: Endpoint, *, every: int = 3, seed: int | None = None) -> None:
         super().__init__(server)
+        self._every = every
         self.seed = random.randrange(2**32) if seed is None else seed
         self.appends = 0
         self.cuts = 0
@@ -138,7 +140,7 @@ class ReplyCutter(Proxy):
 
     def _is_to_be_cut(self) -> bool:
         self.appends += 1
-        cut = self.appends % _EVERY == 0
+        cut = self.appends % self._every == 0
         self.cuts += cut
         return cut
 
