@@ -1,5 +1,6 @@
 """What consumers are given: new entries, stuck ones, pending ones in order, and their own once more."""
 
+import asyncio
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -218,24 +219,65 @@ async def test_a_search_goes_on_where_the_last_one_ended_and_comes_round(
 ) -> None:
     one = member(stream)
     ids = await crowd(store, wire, one, 12_500)
-    stuck = [ids[10], ids[11_000], ids[12_499]]
-    await age(wire, stream, one.group, stuck[1:])
+    await age(wire, stream, one.group, [ids[11_000], ids[12_499]])
+    heir = named(one, "heir")
 
-    found: list[EntryId] = []
-    pauses: list[int] = []
-    while len(found) < 2 and len(pauses) < 20:
-        found += await take_stuck(store, named(one, "heir"), count=1)
-        pauses.append(await wire.number("PTTL", one.pause))
-        await wire("DEL", one.pause)
-    assert found == stuck[1:]
-    # A pause of -2 is none.
-    assert {-2 if pause < 0 else round(pause, -3) for pause in pauses} == {-2, 6000}
+    assert await take_stuck(store, heir, count=1) == [ids[11_000]]
+    await age(wire, stream, one.group, [ids[10]])
+    assert await wire("EXISTS", one.pause) == 0
+    assert await take_stuck(store, heir, count=1) == [ids[12_499]]
+    assert await take_stuck(store, heir, count=1) == [ids[10]]
+    assert await take_stuck(store, heir, count=1) == []
+    assert 50_000 < await wire.number("PTTL", one.pause) <= 60_000
 
-    await age(wire, stream, one.group, stuck[:1])
-    for _ in range(3):
-        found += await take_stuck(store, named(one, "heir"))
-        await wire("DEL", one.pause)
-    assert found[2:] == stuck[:1]
+
+async def test_a_call_looks_at_very_many_entries_but_not_at_all_and_the_next_goes_on(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await crowd(store, wire, one, 101_000)
+    await age(wire, stream, one.group, [ids[100_500]])
+
+    assert await take_stuck(store, named(one, "heir")) == []
+    assert await wire.number("PTTL", one.pause) > 0
+    await wire("DEL", one.pause)
+    assert await take_stuck(store, named(one, "other")) == [ids[100_500]]
+
+    await age(wire, stream, one.group, ids[90_500:90_502])
+    assert await take_stuck(store, named(one, "heir")) == ids[90_500:90_502]
+
+
+async def test_of_many_that_look_at_once_one_finds_what_is_stuck(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    ids = await crowd(store, wire, one, 20_000)
+    await age(wire, stream, one.group, ids[19_500:19_503])
+
+    found = await asyncio.gather(*(take_stuck(store, named(one, f"heir-{number}")) for number in range(8)))
+    assert sorted(found) == [[]] * 7 + [ids[19_500:19_503]]
+
+
+async def test_a_server_that_is_full_is_looked_through_all_the_same(
+    private_store: StreamStore, private_wire: Wire
+) -> None:
+    one = member("papyra:orders:events")
+    ids = await crowd(private_store, private_wire, one, 12_500)
+    await age(private_wire, one.stream, one.group, [ids[11_000]])
+    await private_wire("CONFIG", "SET", "maxmemory", "1")
+
+    assert await take_stuck(private_store, named(one, "heir")) == [ids[11_000]]
+    assert await private_wire("EXISTS", one.pause) == 0
+
+
+async def test_stuck_entries_behind_many_that_were_deleted_are_found_in_one_call(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 300)
+    await age(wire, stream, one.group, ids)
+    await wire("XDEL", stream, *map(str, ids[:250]))
+
+    assert await take_stuck(store, named(one, "heir"), count=10) == ids[250:260]
+    assert min(await pending_rows(wire, one)) == ids[250]
 
 
 async def test_looking_for_stuck_entries_of_a_missing_group_is_refused(

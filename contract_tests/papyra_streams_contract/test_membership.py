@@ -77,6 +77,41 @@ async def test_a_consumer_that_holds_an_entry_stays(store: StreamStore, stream: 
     assert (await store.pending(stream, one.group)).count == 1
 
 
+async def test_a_leader_that_leaves_with_entries_in_hand_leads_no_more(
+    store: StreamStore, stream: str, wire: Wire
+) -> None:
+    one = member(stream)
+    await holding(store, wire, one, 1)
+    await store.lead(one, lease_ms=60_000)
+
+    assert not await store.leave(one)
+    assert await store.lead(named(one, "you"), lease_ms=60_000)
+    assert not await store.lead(one, lease_ms=60_000)
+
+
+async def test_a_leader_whose_group_is_gone_leads_no_more(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    await join(store, one)
+    await store.lead(one, lease_ms=60_000)
+    await wire("XGROUP", "DESTROY", stream, one.group)
+
+    assert await store.leave(one)
+    assert await wire("EXISTS", one.leader) == 0
+
+
+async def test_a_leader_is_not_idle_and_keeps_its_lead(store: StreamStore, stream: str, wire: Wire) -> None:
+    one = member(stream)
+    await store.settle(one, await holding(store, wire, one, 1))
+    await store.lead(one, lease_ms=60_000)
+
+    async def is_idle() -> bool:
+        return (await store.consumers(stream, one.group))[0].idle_ms > 5
+
+    await eventually(is_idle)
+    assert not await store.leave(one, idle_ms=1)
+    assert not await store.lead(named(one, "you"), lease_ms=60_000)
+
+
 async def test_a_consumer_that_was_heard_of_lately_stays(store: StreamStore, stream: str, wire: Wire) -> None:
     one = member(stream)
     await store.settle(one, await holding(store, wire, one, 1))

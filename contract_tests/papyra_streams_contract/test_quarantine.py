@@ -13,6 +13,7 @@ from papyra_streams import (
     RedisStreamsPersistence,
     Rejected,
     ReplayReport,
+    SubscriptionConfig,
     UnknownKind,
 )
 from papyra_streams.application.members import member
@@ -186,6 +187,26 @@ async def test_a_group_gets_again_what_it_gave_up_and_no_other_does(
     (taken,) = await store.take_stuck(worker, count=9, min_idle_ms=3_600_000, pause_ms=1)
     assert (taken.entry.id, taken.attempt) == (sources[1], 1)
     assert await numbers(backend) == [0, 1]
+
+
+@pytest.mark.parametrize("group", ["workers", "two words: für {alle}"])
+async def test_a_group_that_is_lost_after_a_replay_gets_the_entry_again(
+    backend: RedisStreamsPersistence, store: StreamStore, wire: Wire, stream: str, group: str
+) -> None:
+    _, source, last = await give_up(backend, store, wire, 3, group=group)
+    _, own, _ = await listed_ids(backend)
+    await backend.quarantine_replay(kind="events", ids=[own])
+    await wire("XGROUP", "DESTROY", stream, group)
+
+    again: list[str] = []
+    with anyio.fail_after(5):
+        async with backend.subscription(kind="events", cfg=SubscriptionConfig(group=group)) as subscription:
+            async for delivery in subscription:
+                async with delivery:
+                    again.append(delivery.id)
+                if len(again) == 2:
+                    subscription.stop()
+    assert again == [str(source), str(last)]
 
 
 async def test_what_the_stream_no_longer_has_is_appended_anew_and_marked(

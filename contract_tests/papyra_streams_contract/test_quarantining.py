@@ -4,7 +4,7 @@ import pytest
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.errors import GroupMissing, Rejected
-from papyra_streams.ports import BadEntry, DeadEntry, Member, Replayed, StreamStore
+from papyra_streams.ports import BadEntry, DeadEntry, Joined, Member, Replayed, StreamStore
 
 from .arranging import fields_of, fill, finished, given, holding, join, member, pending_rows, stored, told
 from .wire import Wire
@@ -151,6 +151,70 @@ async def test_a_replayed_entry_is_pending_for_its_group_once(
     assert await pending_rows(wire, one) == {EntryId(1, 0): ("released", 0)}
     (taken,) = await store.take_stuck(one, count=9, min_idle_ms=HOUR_MS, pause_ms=1)
     assert (taken.entry.fields, taken.attempt) == ({b"data": b"1"}, 1)
+
+
+async def test_a_lost_group_that_resumes_gets_a_replayed_entry_again(
+    store: StreamStore, stream: str, quarantine: str, wire: Wire
+) -> None:
+    one = member(stream)
+    _, second, _ = await buried(store, wire, one, quarantine, 3)
+    assert await finished(wire, one) == EntryId(3, 0)
+    await store.replay(stream, quarantine, second, to="released", state=one.state)
+    await wire("XGROUP", "DESTROY", stream, one.group)
+
+    joined = await store.join(one, start="$", on_loss="resume", expected=True)
+    assert joined == Joined("restored", EntryId(1, LAST_SEQUENCE))
+    assert given(await store.take([one], count=9)) == [EntryId(2, 0), EntryId(3, 0)]
+
+
+async def test_a_replayed_entry_that_is_finished_holds_a_lost_group_back_no_more(
+    store: StreamStore, stream: str, quarantine: str, wire: Wire
+) -> None:
+    one = member(stream)
+    first, second = await buried(store, wire, one, quarantine, 2)
+    for each in (second, first):
+        await store.replay(stream, quarantine, each, to="released", state=one.state)
+    assert await finished(wire, one) == EntryId(0, LAST_SEQUENCE)
+
+    taken = await store.take_stuck(one, count=9, min_idle_ms=HOUR_MS, pause_ms=1)
+    await store.settle(one, given(taken))
+    assert await finished(wire, one) == EntryId(2, 0)
+
+
+async def test_replaying_takes_no_group_further_than_it_had_finished(
+    store: StreamStore, stream: str, quarantine: str, wire: Wire
+) -> None:
+    one = member(stream)
+    ids = await holding(store, wire, one, 3)
+    await store.bury(one, dead(ids[1:2]), quarantine=quarantine, moment=1.0)
+    (identifier,) = await stored(wire, quarantine)
+
+    await store.replay(stream, quarantine, identifier, to="released", state=one.state)
+    assert await finished(wire, one) == EntryId(0, LAST_SEQUENCE)
+
+
+async def test_replaying_tells_nothing_of_a_group_of_which_nothing_is_known(
+    store: StreamStore, stream: str, quarantine: str, wire: Wire
+) -> None:
+    one = member(stream)
+    (identifier,) = await buried(store, wire, one, quarantine)
+    await wire("DEL", one.state)
+
+    assert await store.replay(stream, quarantine, identifier, to="released", state=one.state) is not None
+    assert await wire("EXISTS", one.state) == 0
+
+
+async def test_what_is_appended_anew_leaves_what_the_group_had_finished(
+    store: StreamStore, stream: str, quarantine: str, wire: Wire
+) -> None:
+    one = member(stream)
+    first, _ = await buried(store, wire, one, quarantine, 2)
+    await wire("XDEL", stream, "1-0")
+
+    replayed = await store.replay(stream, quarantine, first, to="released", state=one.state)
+    assert replayed is not None
+    assert replayed.how == "appended"
+    assert await finished(wire, one) == EntryId(2, 0)
 
 
 async def test_other_groups_do_not_get_a_replayed_entry(

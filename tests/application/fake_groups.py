@@ -132,7 +132,7 @@ class FakeGroups(FakeStore):
 
     async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
         await self._begin("take_again")
-        return self._claim(member, self._settled(member, ids).done)
+        return self._claim(member, sorted(self._settled(member, ids).done))
 
     def _claimed(self, member: Member, count: int, min_idle_ms: int) -> list[Delivered]:
         pending = self._group(member).pending
@@ -165,7 +165,7 @@ class FakeGroups(FakeStore):
     async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
         await self._begin("release")
         outcome = self._settled(member, list(idle_ms))
-        for entry_id in outcome.done:
+        for entry_id in sorted(outcome.done):
             row = self._group(member).pending[entry_id]
             since = anyio.current_time() - idle_ms[entry_id] / 1000
             self._group(member).pending[entry_id] = Pending(to, since, row.deliveries - (not counted))
@@ -189,6 +189,8 @@ class FakeGroups(FakeStore):
     async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:
         assert idle_ms == 0
         await self._begin("leave")
+        if self.leaders.get(member.stream) == member.consumer:
+            del self.leaders[member.stream]
         if any(row.consumer == member.consumer for row in self._group(member).pending.values()):
             return False
         self.gone.append(member.consumer)
@@ -205,12 +207,9 @@ class FakeGroups(FakeStore):
 
     def _settled(self, member: Member, ids: Sequence[EntryId]) -> Settled:
         pending = self._group(member).pending
-        own = [one for one in ids if one in pending and pending[one].consumer == member.consumer]
-        return Settled(
-            done=own,
-            gone=[one for one in ids if one not in pending],
-            taken=[one for one in ids if one in pending and one not in own],
-        )
+        own = frozenset(one for one in ids if one in pending and pending[one].consumer == member.consumer)
+        gone = frozenset(ids) - pending.keys()
+        return Settled(done=own, gone=gone, taken=frozenset(ids) - own - gone)
 
     def _group(self, member: Member) -> Group:
         if member.stream not in self.groups_of:

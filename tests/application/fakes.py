@@ -105,7 +105,9 @@ class NoSubscriptions(DeliveryPort, MembershipPort, QuarantinePort):
     async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
         raise NotImplementedError
 
-    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
+    async def replay(
+        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+    ) -> Replayed | None:
         raise NotImplementedError
 
     async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:

@@ -49,7 +49,7 @@ UNREPEATABLE: dict[str, Call] = {
     "create_group": (("s", "g"), {"start": "0"}),
     "read_group": (("s", "g", "c"), {"count": 1, "after": "0", "block_ms": 5}),
     "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
-    "replay": (("s", "q", ID), {"to": "c"}),
+    "replay": (("s", "q", ID), {"to": "c", "state": "k"}),
     "drop": (("q", [ID]), {}),
 }
 LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {

@@ -43,6 +43,17 @@ def test_the_last_id_of_all_is_its_own_successor() -> None:
     assert EntryId(LARGEST, LARGEST).successor() == EntryId(LARGEST, LARGEST)
 
 
+@given(ids)
+def test_a_predecessor_is_what_an_id_succeeds(entry_id: EntryId) -> None:
+    assume(entry_id != (LARGEST, LARGEST))
+
+    assert entry_id.successor().predecessor() == entry_id
+
+
+def test_the_first_id_of_all_is_its_own_predecessor() -> None:
+    assert EntryId(0, 0).predecessor() == EntryId(0, 0)
+
+
 def test_an_id_tells_its_time_in_seconds() -> None:
     assert EntryId(1_700_000_000_500, 7).seconds == 1_700_000_000.5
 

@@ -39,6 +39,7 @@ def test_what_is_offered_is_documented() -> None:
 
 def test_every_public_method_is_documented() -> None:
     backend = papyra_streams.RedisStreamsPersistence
-    own = [name for name in vars(backend) if not name.startswith("_")]
+    parts = [part for part in backend.__mro__ if part.__module__.startswith("papyra_streams.")]
+    own = {name for part in parts for name in vars(part) if not name.startswith("_")}
 
     assert [name for name in own if not inspect.getdoc(getattr(backend, name))] == []

@@ -14,6 +14,8 @@ from .steps import MOST_AT_ONCE, settled, steps
 
 # The servers take an entry that would have been idle since before the epoch for one that was just given out.
 _LONGEST_IDLE_MS = 10**12
+# Each looks at 1000 entries in about a millisecond, and lets others in between.
+_STEPS_OF_A_SEARCH = 100
 _LAST_ID = EntryId(2**64 - 1, 2**64 - 1)
 
 
@@ -51,7 +53,13 @@ class RespDeliveries(RespPart, DeliveryPort):
     async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
         keys = (member.stream, member.state, member.pause)
         arguments = (member.group, member.consumer, min(count, MOST_AT_ONCE), min_idle_ms, pause_ms)
-        return group_replies.given(member.stream, await self._run("stuck", keys, arguments))
+        reached: Sequence[bytes] = ()
+        for _ in range(_STEPS_OF_A_SEARCH):
+            reply = await self._run("stuck", keys, (*arguments, *reached))
+            given, reached = group_replies.found(member.stream, reply)
+            if given or not reached:
+                return given
+        return []
 
     async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
         found: list[Delivered] = []

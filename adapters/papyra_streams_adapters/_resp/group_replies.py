@@ -39,10 +39,16 @@ def given_page(stream: str, reply: Reply) -> tuple[list[Delivered], EntryId | No
     return given(stream, rows), entry_id(last[0]) if last else None
 
 
-def not_own(reply: Reply) -> tuple[list[EntryId], list[EntryId]]:
+def found(stream: str, reply: Reply) -> tuple[list[Delivered], list[bytes]]:
+    """Read what stuck.lua answers, and the words with which it is to be run again, if it is."""
+    rows, *words = items(reply)
+    return given(stream, rows), [word for word in words if isinstance(word, bytes)]
+
+
+def not_own(reply: Reply) -> tuple[frozenset[EntryId], frozenset[EntryId]]:
     """Read which entries are pending for nobody, and which are another consumer's."""
     gone, others = items(reply)
-    return [entry_id(each) for each in items(gone)], [entry_id(each) for each in items(others)]
+    return frozenset(map(entry_id, items(gone))), frozenset(map(entry_id, items(others)))
 
 
 def consumer_state(reply: Reply) -> ConsumerState:

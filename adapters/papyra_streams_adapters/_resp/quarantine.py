@@ -37,8 +37,11 @@ class RespQuarantine(RespPart, QuarantinePort):
         # Nothing comes after the largest id, which is its own successor.
         return replies.entries(reply) if start > after else []
 
-    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
-        keys, arguments = (stream, quarantine), (str(quarantined), to, _IDLE_FOR_LONG_MS)
+    async def replay(
+        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+    ) -> Replayed | None:
+        keys = (stream, quarantine) if state is None else (stream, quarantine, state)
+        arguments = (str(quarantined), to, _IDLE_FOR_LONG_MS)
         return group_replies.replayed(await Script.named("replay").run(self._client, keys, arguments))
 
     async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:

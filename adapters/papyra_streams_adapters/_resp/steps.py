@@ -23,13 +23,11 @@ async def settled(
     ids: Iterable[EntryId], step: Callable[[list[EntryId]], Awaitable[Reply]], *, size: int = MOST_AT_ONCE
 ) -> Settled:
     """Take the steps one after another, and return what they came to together."""
-    done: list[EntryId] = []
-    gone: list[EntryId] = []
-    taken: list[EntryId] = []
-    for part in steps(ids, size=size):
+    wanted = frozenset(ids)
+    gone: frozenset[EntryId] = frozenset()
+    taken: frozenset[EntryId] = frozenset()
+    for part in steps(wanted, size=size):
         its_gone, its_taken = not_own(await step(part))
-        others = {*its_gone, *its_taken}
-        done += [each for each in part if each not in others] if others else part
-        gone += its_gone
-        taken += its_taken
-    return Settled(done=done, gone=gone, taken=taken)
+        gone |= its_gone
+        taken |= its_taken
+    return Settled(done=wanted - gone - taken, gone=gone, taken=taken)

@@ -18,7 +18,8 @@ from .members import member
 class Groups:
     """Tells how groups stand, and removes consumers that are gone for good.
 
-    The figures are taken one after another while the group works on, so that they need not add up.
+    The figures are taken one after another while the group works on, so that they need not add up. No server tells the
+    highest attempt: it is looked for among all that is pending, page by page, in time that grows with that.
     """
 
     def __init__(self, store: MembershipPort, keys: Keyspace) -> None:

@@ -9,7 +9,7 @@ from papyra_streams.domain.identifiers import parse_ids
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
 from papyra_streams.domain.quarantine import quarantined
-from papyra_streams.ports import QuarantinePort
+from papyra_streams.ports import QuarantinePort, Replayed
 
 from .history import PAGE
 
@@ -42,7 +42,7 @@ class Quarantine:
         appended: dict[str, str] = {}
         missing: list[str] = []
         for each in dict.fromkeys(parse_ids(ids)):
-            replayed = await self._store.replay(self._keys.stream(kind), self._keys.quarantine(kind), each, to=RELEASED)
+            replayed = await self._replay(kind, each)
             if replayed is None:
                 missing.append(str(each))
             elif replayed.how == "pending":
@@ -50,6 +50,14 @@ class Quarantine:
             else:
                 appended[str(each)] = str(replayed.id)
         return ReplayReport(pending=tuple(pending), appended=appended, missing=tuple(missing))
+
+    async def _replay(self, kind: Kind, quarantined_id: EntryId) -> Replayed | None:
+        stream, quarantine = self._keys.stream(kind), self._keys.quarantine(kind)
+        # Which keys a step touches has to be known before it begins; an entry never changes, it only goes.
+        page = await self._store.quarantined(quarantine, count=1, after=quarantined_id.predecessor())
+        group = quarantined(page[0]).group if page and page[0].id == quarantined_id else ""
+        state = self._keys.group(kind, "state", group) if group else None
+        return await self._store.replay(stream, quarantine, quarantined_id, to=RELEASED, state=state)
 
     async def drop(self, kind: Kind, ids: Sequence[str]) -> int:
         """Remove entries from the quarantine for good; return how many there were."""

@@ -174,8 +174,10 @@ class RetryingStore(StreamStore):
     async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
         return await self._again(lambda: self._store.quarantined(quarantine, count=count, after=after))
 
-    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
-        return await self._if_not_run(lambda: self._store.replay(stream, quarantine, quarantined, to=to))
+    async def replay(
+        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+    ) -> Replayed | None:
+        return await self._if_not_run(lambda: self._store.replay(stream, quarantine, quarantined, to=to, state=state))
 
     async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:
         return await self._if_not_run(lambda: self._store.drop(quarantine, ids))

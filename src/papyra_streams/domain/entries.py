@@ -43,6 +43,14 @@ class EntryId(NamedTuple):
             return self._replace(milliseconds=self.milliseconds + 1, sequence=0)
         return self
 
+    def predecessor(self) -> Self:
+        """Return the largest id before this one; the smallest of all, which no entry has, is its own."""
+        if self.sequence > 0:
+            return self._replace(sequence=self.sequence - 1)
+        if self.milliseconds > 0:
+            return self._replace(milliseconds=self.milliseconds - 1, sequence=_LARGEST_PART)
+        return self
+
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.sequence}"
 

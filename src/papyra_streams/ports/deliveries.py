@@ -6,7 +6,7 @@ until it has been idle for too long. Each method is one atomic step on the serve
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -51,9 +51,9 @@ class Settled:
     ``taken`` -- those that another consumer has claimed; nothing was done with them
     """
 
-    done: Collection[EntryId] = ()
-    gone: Collection[EntryId] = ()
-    taken: Collection[EntryId] = ()
+    done: frozenset[EntryId] = frozenset()
+    gone: frozenset[EntryId] = frozenset()
+    taken: frozenset[EntryId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class DeliveryPort(ABC):
     async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
         """Give up to ``count`` entries that have been idle for so long to a consumer, whoever held them.
 
-        One call looks at a bounded part of the pending list, and the group's next one goes on from there, round and
-        round; an entry that the stream no longer has is taken off the list. A call that finds nothing spares the group
-        the next ones: for ``pause_ms`` where it has come round, and for a tenth of that where it has not, they return
-        at once with nothing.
+        One call looks through the whole pending list, but at no more than 100,000 entries, in short steps; the group's
+        next one goes on where this one ended, round and round. An entry that the stream no longer has is taken off the
+        list. A call that finds nothing spares the group the next ones: for ``pause_ms`` they return at once with
+        nothing, as do those of other consumers meanwhile.
         """
 
     @abstractmethod

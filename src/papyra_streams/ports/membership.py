@@ -63,8 +63,8 @@ class MembershipPort(ABC):
     async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:
         """Remove a consumer that holds nothing and was last heard of at least so long ago; tell whether it is gone.
 
-        If it was the leader, it is no longer; where it has to have been idle, a leader counts as heard of just now. One
-        that is not there is gone, also where its group is.
+        If it was the leader, it is no longer, also where it stays; but where it has to have been idle, a leader counts
+        as heard of just now, and stays what it is. One that is not there is gone, also where its group is.
         """
 
     @abstractmethod

@@ -37,12 +37,16 @@ class QuarantinePort(ABC):
         """Return the first ``count`` entries of a quarantine after an id, as they are stored."""
 
     @abstractmethod
-    async def replay(self, stream: str, quarantine: str, quarantined: EntryId, *, to: str) -> Replayed | None:
+    async def replay(
+        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+    ) -> Replayed | None:
         """Put an entry back and take it out of the quarantine, in one step; None if it is not there (any more).
 
         If its group is there, and the stream still has the entry, the group gets it again, and nobody else: it is
         pending for the consumer ``to``, idle for long, and without attempts. Otherwise its fields are appended to
         the stream anew, and ``replay_of`` with its old id.
+
+        :param state: as in `Member`, of the group that gave it up: what it gets again, it is known not to have finished
         """
 
     @abstractmethod

@@ -1,10 +1,10 @@
 -- with: ids
 -- with: groups
 -- Puts an entry of a quarantine back, and takes it out of there.
--- KEYS: the stream, the quarantine.  ARGV: the entry's id there, the consumer that is to hold it, how long it is to have
--- been idle, in milliseconds.
+-- KEYS: the stream, the quarantine, and the state of the group that gave the entry up, if one did.
+-- ARGV: the entry's id there, the consumer that is to hold it, how long it is to have been idle, in milliseconds.
 -- Answers nothing if it is not there, or how it came back and its id: "pending" for its group, or "appended" anew.
-local stream, quarantine = KEYS[1], KEYS[2]
+local stream, quarantine, state = KEYS[1], KEYS[2], KEYS[3]
 local entry = redis.call('XRANGE', quarantine, ARGV[1], ARGV[1])[1]
 if not entry then
   return {}
@@ -27,6 +27,14 @@ if about['fields'] then
   fields = cmsgpack.unpack(about['fields'])
 end
 
+-- What is to be handled again is not finished: should the group be lost, it goes on before that.
+local function unfinish(id)
+  local known = state and redis.call('HGET', state, 'finished')
+  if known and not older(known, id) then
+    redis.call('HSET', state, 'finished', predecessor(id))
+  end
+end
+
 -- Whether a group gets the entry under its old id.
 local function is_pending(name, id)
   local group = name and group_of(stream, name)
@@ -35,6 +43,7 @@ local function is_pending(name, id)
   if not held or held.err or not held[1] or held[1][1] ~= id then
     return false
   end
+  unfinish(id)
   -- It still comes, or comes again anyway; nobody is to get it twice, nor to lose it.
   local comes = older(group['last-delivered-id'], id) or #redis.call('XPENDING', stream, name, id, id, 1) > 0
   if not comes then

@@ -1,29 +1,31 @@
 -- with: giving
 -- Gives entries that have been idle for too long to a consumer, whoever held them.
 -- KEYS: the stream, the group's state, its pause.
--- ARGV: the group, the consumer, how many, the idle time and the pause in milliseconds.
--- Answers the entries. What a step looks at is bounded; where it ended, the group's next one goes on.
+-- ARGV: the group, the consumer, how many, the idle time and the pause in milliseconds, and, where a search goes on, the
+-- two words with which the last step answered.
+-- Answers the entries; or, if it found none and has not come round, the id it has come to, and where it began if that was
+-- not at the oldest.
 local stream, state, pause = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, count, min_idle, pause_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local reached, began = ARGV[6], ARGV[7]
 
 -- Up to so many, the server itself finds those that are idle, from the oldest on, in about a millisecond.
 local FEW = 10000
--- Of more than that, a step is given so many rows to look through.
+-- Of more than that, a step looks through so many rows, which takes about as long.
 local ROWS, ROWS_OF_A_PAGE = 1000, 250
 
 -- A server that is full refuses this, but not to claim, and acknowledging what was claimed is what helps it.
-local paused = redis.pcall('SET', pause, '', 'NX', 'PX', pause_ms)
-if not paused then
-  return {}
+local paused = redis.pcall('SET', pause, consumer, 'NX', 'PX', pause_ms)
+if not paused and not (reached and redis.call('GET', pause) == consumer) then
+  return {{}}
 end
-if paused.err and not string.find(paused.err, 'OOM', 1, true) then
+if paused and paused.err and not string.find(paused.err, 'OOM', 1, true) then
   return paused
 end
 
-local function search()
+local function search(from)
   local rows, looked_at = {}, 0
-  local from = redis.call('HGET', state, 'scan')
-  local first = from and from ~= '' and '(' .. from or '-'
+  local first = from ~= '' and '(' .. from or '-'
   while looked_at < ROWS do
     local page = redis.call('XPENDING', stream, group, first, '+', ROWS_OF_A_PAGE)
     for _, row in ipairs(page) do
@@ -49,20 +51,31 @@ if summary.err then
   return summary
 end
 
-local rows, ended
-if summary[1] <= FEW then
-  rows, ended = redis.call('XPENDING', stream, group, 'IDLE', min_idle, '-', '+', count), ''
+local scan = redis.call('HGET', state, 'scan') or ''
+local are_few, rows, ended = summary[1] <= FEW, nil, nil
+if are_few then
+  rows = redis.call('XPENDING', stream, group, 'IDLE', min_idle, reached and '(' .. reached or '-', '+', count)
+  began, ended = began or '', rows[count] and rows[count][1] or ''
 else
-  rows, ended = search()
+  rows, ended = search(reached or scan)
+  began = began or scan
 end
 
+-- Of these the stream may have none any more.
 local given = give(stream, group, consumer, rows)
-if #rows > 0 then
+local next_scan = are_few and '' or ended
+if scan ~= next_scan then
+  redis.pcall('HSET', state, 'scan', next_scan)
+end
+if #given > 0 then
   redis.call('DEL', pause)
-elseif ended ~= '' then
-  redis.call('PEXPIRE', pause, math.ceil(pause_ms / 10))
+  return {given}
 end
-if (redis.call('HGET', state, 'scan') or '') ~= ended then
-  redis.pcall('HSET', state, 'scan', ended)
+if ended ~= '' then
+  return {given, ended, began}
 end
-return given
+if began ~= '' then
+  return {given, '0-0', ''}
+end
+redis.call('PEXPIRE', pause, pause_ms)
+return {given}
