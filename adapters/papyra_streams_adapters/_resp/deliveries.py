@@ -1,6 +1,6 @@
 """Giving a group's entries to its consumers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from papyra_streams.domain.entries import EntryId
@@ -17,6 +17,9 @@ _LONGEST_IDLE_MS = 10**12
 # Each looks at 1000 entries in about a millisecond, and lets others in between.
 _STEPS_OF_A_SEARCH = 100
 _LAST_ID = EntryId(2**64 - 1, 2**64 - 1)
+
+# An id as the servers write it, in a third of the time that its text takes.
+_on_the_wire: Callable[[EntryId], bytes] = b"%d-%d".__mod__
 
 
 class RespDeliveries(RespPart, DeliveryPort):
@@ -95,7 +98,7 @@ class RespDeliveries(RespPart, DeliveryPort):
         return await settled(idle_ms, step)
 
     async def _run_for(self, member: Member, script: str, keys: Sequence[str], ids: Sequence[EntryId]) -> Reply:
-        return await self._run(script, keys, (member.group, member.consumer, *map(str, ids)))
+        return await self._run(script, keys, (member.group, member.consumer, *map(_on_the_wire, ids)))
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         return await Script.named(script).run(self._client, keys, arguments)

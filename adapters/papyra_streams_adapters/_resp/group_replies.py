@@ -1,9 +1,9 @@
 """From raw replies to what the ports tell of groups. Scripts answer lists, whatever the protocol."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.ports import ConsumerState, Delivered, GroupStanding, Joined, PendingEntry, Replayed
 
 from .client import Reply
@@ -11,6 +11,8 @@ from .replies import entry_id, entry_of, items, number, pairs, text
 
 # How many words an entry has that was not asked for with CLAIM.
 _WITHOUT_CLAIM = 2
+
+_new = tuple.__new__
 
 
 def joined(reply: Reply) -> Joined:
@@ -24,7 +26,10 @@ def taken(reply: Reply) -> list[Delivered]:
     found: list[Delivered] = []
     for name, rows in _streams(reply):
         stream = text(name)
-        found += [each for row in items(rows) if (each := _taken(stream, row)) is not None]
+        try:
+            found += [_taken_plain(stream, row) for row in items(rows)]
+        except (AttributeError, LookupError, TypeError, ValueError):
+            found += [each for row in items(rows) if (each := _taken(stream, row)) is not None]
     return found
 
 
@@ -100,6 +105,22 @@ def _streams(reply: Reply) -> Iterator[tuple[Reply, Reply]]:
     for stream in items(reply):
         name, rows = items(stream)
         yield name, rows
+
+
+def _taken_plain(stream: str, row: Any) -> Delivered:
+    """Read an entry of one field, as all of Papyra's are, in half the time: not asking first, and in one function.
+
+    :raises AttributeError, LookupError, TypeError, ValueError: if it is anything else
+    """
+    fields = row[1]
+    name, value = fields
+    if type(fields) is not list or type(name) is not bytes or type(value) is not bytes:
+        raise TypeError
+    milliseconds, _, sequence = row[0].partition(b"-")
+    # What a named tuple's own constructor does, without the step in Python around it.
+    entry = _new(Entry, (_new(EntryId, (int(milliseconds), int(sequence))), {name: value}))
+    idle, before = (0, 0) if len(row) == _WITHOUT_CLAIM else (row[2], row[3])
+    return _new(Delivered, (stream, entry, before + 1, idle))
 
 
 def _taken(stream: str, row: Reply) -> Delivered | None:

@@ -1,6 +1,7 @@
 """Work on many entries in bounded steps, so that no script holds the server up for long."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from operator import lt
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.ports import Settled
@@ -14,7 +15,10 @@ MOST_AT_ONCE = 1000
 
 def steps(ids: Iterable[EntryId], *, size: int = MOST_AT_ONCE) -> Iterator[list[EntryId]]:
     """Return ids in ascending order, as the scripts need them, each once, so many at a time."""
-    ordered = sorted(set(ids))
+    ordered = list(ids)
+    # They nearly always come as they were read, and to ask for that takes a tenth of what it takes to sort them.
+    if not all(map(lt, ordered, ordered[1:])):
+        ordered = sorted(set(ordered))
     for first in range(0, len(ordered), size):
         yield ordered[first : first + size]
 
