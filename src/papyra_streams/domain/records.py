@@ -78,13 +78,19 @@ def is_epoch_time(seconds: float) -> bool:
 
 def read(kind: Kind, entry: Entry) -> Record | Unreadable:
     """Read an entry of the stream of this kind."""
-    if entry.fields is None:
+    fields = entry.fields
+    if fields is None:
         return Unreadable(entry.id, DELETED)
-    data = entry.fields.get(b"data")
+    data = fields.get(b"data")
     if data is None:
         return Unreadable(entry.id, "no field 'data'")
     try:
-        row = _parse(data)
+        try:
+            # msgspec keeps integers of any size exact, which orjson does not.
+            row = _decode(data)
+        except (ValueError, RecursionError):
+            # Papyra's own backend writes NaN, and accepts it; what it wrote stays readable.
+            row = json.loads(data.decode())
     except UnicodeDecodeError:
         return Unreadable(entry.id, "not UTF-8")
     except (ValueError, RecursionError):
@@ -95,16 +101,8 @@ def read(kind: Kind, entry: Entry) -> Record | Unreadable:
         return Unreadable(entry.id, f"not of kind {kind.record!r}")
     if not usable_timestamp(row.get("timestamp")):
         return Unreadable(entry.id, "no usable timestamp")
-    return Record(entry.id, row, len(data))
-
-
-def _parse(data: bytes) -> Any:
-    try:
-        # msgspec keeps integers of any size exact, which orjson does not.
-        return _decode(data)
-    except (ValueError, RecursionError):
-        # Papyra's own backend writes NaN, and accepts it; what it wrote stays readable.
-        return json.loads(data.decode())
+    # What its constructor does, in half the time.
+    return tuple.__new__(Record, (entry.id, row, len(data)))
 
 
 def event(record: Record, system_id: str) -> PersistedEvent:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import anyio
 import anyio.lowlevel
@@ -12,6 +13,8 @@ from papyra_streams.tasks import DetachedTask, spawn
 from .delivery import Delivery, State
 from .order import Order
 from .source import Source
+
+_entry_id = attrgetter("entry_id")
 
 
 class Hand:
@@ -57,9 +60,8 @@ class Hand:
         """Take what was read of a stream in hand."""
         held = self._held.setdefault(source, {})
         before = len(held)
-        for delivery in deliveries:
-            held[delivery.entry_id] = delivery
-            self._order.put(delivery)
+        held.update(zip(map(_entry_id, deliveries), deliveries, strict=True))
+        self._order.put(deliveries)
         self._size += len(held) - before
         self._wake_taker()
 
@@ -110,27 +112,29 @@ class Hand:
         held = self._held.get(delivery.source, {})
         if delivery.entry_id in held:
             held[delivery.entry_id] = delivery
-            self._order.put(delivery)
+            self._order.put([delivery])
             self._wake_taker()
 
     def conclude(self, deliveries: Iterable[Delivery], state: State, error: Exception | None = None) -> list[Delivery]:
         """Let go of some that are settled, or lost; return them without those that had been let go of before."""
-        concluded = [delivery for delivery in deliveries if self._let_go(delivery)]
+        let_go: list[Delivery] = []
+        concluded: list[Delivery] = []
+        for delivery in deliveries:
+            held = self._held[delivery.source]
+            if held.get(delivery.entry_id) is delivery:
+                del held[delivery.entry_id]
+                let_go.append(delivery)
+            elif delivery.state is not State.RETURNING:
+                # Only of what is given back may the server have given it anew before that was known.
+                continue
+            concluded.append(delivery)
+        self._size -= len(let_go)
+        self._order.done(let_go)
         for delivery in concluded:
             delivery.conclude(state, error)
         self._changed.set()
         self._wake_taker()
         return concluded
-
-    def _let_go(self, delivery: Delivery) -> bool:
-        held = self._held[delivery.source]
-        if held.get(delivery.entry_id) is delivery:
-            del held[delivery.entry_id]
-            self._size -= 1
-            self._order.done(delivery)
-            return True
-        # The server may have given it anew before it was known that it has it back.
-        return delivery.state is State.RETURNING
 
     async def change(self) -> None:
         """Wait until something was let go of."""

@@ -2,13 +2,13 @@
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from operator import attrgetter
 from typing import Protocol
 
 from papyra_streams.domain.entries import EntryId
 
-from .delivery import Delivery
+from .delivery import Delivery, State
 
 
 class Order(Protocol):
@@ -22,14 +22,14 @@ class Order(Protocol):
     def is_ready(self) -> bool:
         """Whether something may be handed out now."""
 
-    def put(self, delivery: Delivery) -> None:
-        """Add one: new, or in place of the same entry that was handed out before."""
+    def put(self, deliveries: Iterable[Delivery]) -> None:
+        """Add some: new, or in place of the same entry that was handed out before."""
 
     def next(self, most: int) -> list[Delivery]:
         """Hand out the next, up to so many; none if nothing may be handed out now."""
 
-    def done(self, delivery: Delivery) -> None:
-        """Note that one needs to be waited for no longer, whether it was handed out or not."""
+    def done(self, deliveries: Iterable[Delivery]) -> None:
+        """Note that some need to be waited for no longer, whether they were handed out or not."""
 
 
 class AsTheyCome:
@@ -48,21 +48,21 @@ class AsTheyCome:
         """Whether there is something."""
         return bool(self._waiting)
 
-    def put(self, delivery: Delivery) -> None:
-        """Add one at the end."""
-        self._waiting.append(delivery)
+    def put(self, deliveries: Iterable[Delivery]) -> None:
+        """Add some at the end."""
+        self._waiting.extend(deliveries)
 
     def next(self, most: int) -> list[Delivery]:
         """Hand out the first ones, but for those that were lost while they waited."""
+        waiting = self._waiting
         batch: list[Delivery] = []
-        while self._waiting and len(batch) < most:
-            delivery = self._waiting.popleft()
-            if delivery.is_open:
-                batch.append(delivery)
+        while waiting and not batch:
+            first = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+            batch = [delivery for delivery in first if delivery.state is State.OPEN]
         return batch
 
-    def done(self, delivery: Delivery) -> None:
-        """Nobody waits for it."""
+    def done(self, deliveries: Iterable[Delivery]) -> None:
+        """Nobody waits for them."""
 
 
 class _Lane:
@@ -91,8 +91,12 @@ class InLanes:
         """Whether a lane may go on."""
         return bool(self._ready)
 
-    def put(self, delivery: Delivery) -> None:
-        """Add one to its lane; one that was handed out comes first again, since it is the oldest."""
+    def put(self, deliveries: Iterable[Delivery]) -> None:
+        """Add some to their lanes; one that was handed out comes first again, since it is the oldest."""
+        for delivery in deliveries:
+            self._put(delivery)
+
+    def _put(self, delivery: Delivery) -> None:
         # Asked once: whoever handles it may change the data.
         key = delivery.lane = self._lane_of(delivery)
         lane = self._lanes.setdefault(key, _Lane())
@@ -113,8 +117,12 @@ class InLanes:
         lane.out.update(delivery.entry_id for delivery in batch)
         return batch
 
-    def done(self, delivery: Delivery) -> None:
-        """Let the lane go on."""
+    def done(self, deliveries: Iterable[Delivery]) -> None:
+        """Let their lanes go on."""
+        for delivery in deliveries:
+            self._done(delivery)
+
+    def _done(self, delivery: Delivery) -> None:
         key = delivery.lane
         lane = self._lanes[key]
         if delivery.entry_id in lane.out:

@@ -59,7 +59,7 @@ class Reception:
         bad: list[Unreadable] = []
         dead: list[DeadEntry] = []
         redelivered = 0
-        held = self._hand.by_id(source)
+        held, kind = self._hand.by_id(source), source.kind
         for one in delivered:
             # What is in hand was claimed from this worker by itself, which was late to renew it: it goes on. Unless the
             # worker gives it back: then the server had it already.
@@ -68,11 +68,11 @@ class Reception:
                 continue
             if one.attempt > self._most:
                 dead.append(_exhausted(one))
-            elif isinstance(delivery := self._delivery(source, one), Delivery):
-                good.append(delivery)
+            elif isinstance(record := read(kind, one.entry), Record):
+                good.append(Delivery(source, record, one, self._settler))
                 redelivered += one.attempt > 1
             else:
-                bad.append(delivery)
+                bad.append(record)
         self._metrics.entries_delivered += len(good)
         self._metrics.entries_redelivered += redelivered
         self._hand.add(source, good)
