@@ -3,7 +3,8 @@
 -- Gives entries that a consumer holds to it anew, and counts another delivery.
 -- KEYS: the stream.  ARGV: the group, the consumer, the ids in ascending order.
 -- Answers the entries that were its own.
-local own, _, _, rows = divide(KEYS[1], ARGV[1], ARGV[2], {unpack(ARGV, 3)})
+local rows = {}
+local own = divide(KEYS[1], ARGV[1], ARGV[2], {unpack(ARGV, 3)}, rows)
 for i, id in ipairs(own) do
   own[i] = rows[id]
 end

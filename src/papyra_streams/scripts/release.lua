@@ -5,12 +5,12 @@
 -- each of them how many milliseconds it is to have been idle.
 -- Answers those that are pending for nobody, and those that are another's.
 local stream, group, consumer, to, counted = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local size, ids, idle = (#ARGV - 4) / 2, {}, {}
+local size, ids, idle, rows = (#ARGV - 4) / 2, {}, {}, {}
 for i = 1, size do
   ids[i] = ARGV[4 + i]
   idle[ids[i]] = ARGV[4 + size + i]
 end
-local own, gone, taken, rows = divide(stream, group, consumer, ids)
+local own, gone, taken = divide(stream, group, consumer, ids, rows)
 for _, id in ipairs(own) do
   local deliveries = counted and rows[id][4] or math.max(rows[id][4] - 1, 0)
   redis.call('XCLAIM', stream, group, to, 0, id, 'IDLE', idle[id], 'RETRYCOUNT', deliveries, 'JUSTID')

@@ -1,10 +1,27 @@
 -- Who holds an entry. A row is what XPENDING tells of one: its id, its consumer, the idle time, the deliveries so far.
 
--- Tells the entries that a consumer holds, with a row for each, from those that are nobody's, and another's.
+-- Whether every id has a row; both are in ascending order. To tell takes half the time of looking each of them up.
+local function has_all(rows, ids)
+  local at = 1
+  for _, row in ipairs(rows) do
+    if row[1] == ids[at] then
+      at = at + 1
+    end
+  end
+  return at > #ids
+end
+
+-- Tells the entries that a consumer holds from those that are nobody's, and another's. Puts a row for each that it holds
+-- into a table, if there is one.
 -- The ids are in ascending order. The range finds all of them at once, unless the consumer holds many others in between.
-local function divide(stream, group, consumer, ids)
-  local rows, own, gone, taken = {}, {}, {}, {}
-  for _, row in ipairs(redis.call('XPENDING', stream, group, ids[1], ids[#ids], 2 * #ids, consumer)) do
+local function divide(stream, group, consumer, ids, rows)
+  local found = redis.call('XPENDING', stream, group, ids[1], ids[#ids], 2 * #ids, consumer)
+  if not rows and has_all(found, ids) then
+    return ids, {}, {}
+  end
+  local own, gone, taken = {}, {}, {}
+  rows = rows or {}
+  for _, row in ipairs(found) do
     rows[row[1]] = row
   end
   for _, id in ipairs(ids) do
@@ -18,5 +35,5 @@ local function divide(stream, group, consumer, ids)
       own[#own + 1] = id
     end
   end
-  return own, gone, taken, rows
+  return own, gone, taken
 end
