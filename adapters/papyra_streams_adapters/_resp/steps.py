@@ -27,11 +27,11 @@ async def settled(
     ids: Iterable[EntryId], step: Callable[[list[EntryId]], Awaitable[Reply]], *, size: int = MOST_AT_ONCE
 ) -> Settled:
     """Take the steps one after another, and return what they came to together."""
-    wanted = frozenset(ids)
+    wanted = list(ids)
     gone: frozenset[EntryId] = frozenset()
     taken: frozenset[EntryId] = frozenset()
     for part in steps(wanted, size=size):
         its_gone, its_taken = not_own(await step(part))
         gone |= its_gone
         taken |= its_taken
-    return Settled(done=wanted - gone - taken, gone=gone, taken=taken)
+    return Settled(done=frozenset(wanted) - gone - taken, gone=gone, taken=taken)
