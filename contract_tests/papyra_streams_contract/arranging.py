@@ -79,6 +79,16 @@ async def holding(store: StreamStore, wire: Wire, one: Member, count: int) -> li
     return ids
 
 
+async def crowd(store: StreamStore, wire: Wire, one: Member, count: int) -> list[EntryId]:
+    """Have a consumer hold many entries."""
+    for first in range(1, count + 1, 5000):
+        script = "for i = ARGV[1], ARGV[2] do redis.call('XADD', KEYS[1], i .. '-0', 'data', i) end"
+        await wire("EVAL", script, 1, one.stream, first, min(first + 4999, count))
+    await join(store, one)
+    await wire("XREADGROUP", "GROUP", one.group, one.consumer, "COUNT", count, "STREAMS", one.stream, ">")
+    return [EntryId(number, 0) for number in range(1, count + 1)]
+
+
 async def pending_rows(wire: Wire, one: Member) -> dict[EntryId, tuple[str, int]]:
     """Return the group's pending list, as the server keeps it: whose each entry is, and how often it was delivered."""
     rows: dict[EntryId, tuple[str, int]] = {}

@@ -1,4 +1,4 @@
-"""What consumers are given: new entries, stuck ones, pending ones in order, and their own once more."""
+"""What consumers are given: new entries, stuck ones, and their own once more."""
 
 import asyncio
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ from papyra_streams.errors import GroupMissing, UnsupportedOperation
 from papyra_streams.ports import Delivered, Member, StreamStore
 
 from . import needs
-from .arranging import age, eventually, fill, given, holding, join, member, named, pending_rows
+from .arranging import age, crowd, eventually, fill, given, holding, join, member, named, pending_rows
 from .fixtures import IMPATIENT, OpenStore
 from .servers import PrivateServer
 from .wire import Wire
@@ -19,22 +19,11 @@ from .wire import Wire
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
 HOUR_MS = 3_600_000
-BEGINNING = EntryId(0, 0)
 
 
 async def take_stuck(store: StreamStore, one: Member, *, count: int = 100) -> list[EntryId]:
     """Take what has been idle for an hour."""
     return given(await store.take_stuck(one, count=count, min_idle_ms=HOUR_MS, pause_ms=60_000))
-
-
-async def crowd(store: StreamStore, wire: Wire, one: Member, count: int) -> list[EntryId]:
-    """Have a consumer hold many entries."""
-    for first in range(1, count + 1, 5000):
-        script = "for i = ARGV[1], ARGV[2] do redis.call('XADD', KEYS[1], i .. '-0', 'data', i) end"
-        await wire("EVAL", script, 1, one.stream, first, min(first + 4999, count))
-    await join(store, one)
-    await wire("XREADGROUP", "GROUP", one.group, one.consumer, "COUNT", count, "STREAMS", one.stream, ">")
-    return [EntryId(number, 0) for number in range(1, count + 1)]
 
 
 # -- take
@@ -290,50 +279,6 @@ async def test_looking_for_stuck_entries_of_a_missing_group_is_refused(
     for _ in range(2):
         with pytest.raises(GroupMissing):
             await take_stuck(store, member(stream))
-
-
-# -- take_pending
-
-
-async def test_pending_entries_are_given_in_order_whoever_held_them(
-    store: StreamStore, stream: str, wire: Wire
-) -> None:
-    one = member(stream)
-    ids = await holding(store, wire, one, 5)
-    await wire("XCLAIM", stream, one.group, "you", 0, str(ids[1]), "JUSTID")
-
-    assert given(await store.take_pending(one, count=3, after=BEGINNING)) == ids[:3]
-    last = await store.take_pending(one, count=3, after=ids[2])
-    assert [(each.entry.fields, each.attempt) for each in last] == [({b"data": b"4"}, 2), ({b"data": b"5"}, 2)]
-    assert await store.take_pending(one, count=3, after=ids[4]) == []
-    assert set(await pending_rows(wire, one)) == set(ids)
-
-
-async def test_fewer_pending_entries_are_given_only_where_there_are_no_more(
-    store: StreamStore, stream: str, wire: Wire
-) -> None:
-    one = member(stream)
-    ids = await holding(store, wire, one, 30)
-    await wire("XDEL", stream, *map(str, ids[:25]))
-
-    assert given(await store.take_pending(one, count=4, after=BEGINNING)) == ids[25:29]
-    assert given(await store.take_pending(one, count=4, after=BEGINNING)) == ids[25:29]
-    assert set(await pending_rows(wire, one)) == set(ids[25:])
-
-
-async def test_thousands_of_pending_entries_are_given_in_one_call(store: StreamStore, stream: str, wire: Wire) -> None:
-    one = member(stream)
-    ids = await crowd(store, wire, one, 5000)
-
-    assert given(await store.take_pending(one, count=4500, after=BEGINNING)) == ids[:4500]
-    assert given(await store.take_pending(one, count=4500, after=ids[3999])) == ids[4000:]
-
-
-async def test_pending_entries_of_a_missing_group_are_refused(store: StreamStore, stream: str, wire: Wire) -> None:
-    await fill(wire, stream, 1)
-
-    with pytest.raises(GroupMissing):
-        await store.take_pending(member(stream), count=1, after=BEGINNING)
 
 
 # -- take_again

@@ -11,6 +11,7 @@ from .workers.arranging import all_finished, start_another
 from .workers.checking import KILL, check_all_was_handled, check_one_at_a_time, check_order, repeats
 from .workers.fixtures import MakeCrew, Tell
 from .workers.group import GroupOnServer
+from .workers.ledgers import done_entries
 from .workers.processes import Crew, WorkerProcess
 from .workers.recording import record_events
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="function")
 _CLAIM_IDLE = 1.0
 _KILLS = 5
 _SLOTS = 20
+_DELIVERIES = 3
 
 
 @pytest.fixture
@@ -138,3 +140,20 @@ async def test_a_leader_that_must_end_keeps_the_order_while_it_finishes(
     check_order(crew.handlings())
     check_one_at_a_time(crew.handlings())
     assert len(crew.handlings()) == 60
+
+
+async def test_an_entry_that_kills_its_workers_is_put_in_quarantine_and_no_other(
+    crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
+) -> None:
+    await record_events(private_server.endpoint, driver_name, 2000, actors=30)
+    fatal = sorted(await group.entries())[100]
+    for _ in range(_DELIVERIES):
+        (worker,) = crew.start(fatal_number=100, max_deliveries=_DELIVERIES)
+        assert await worker.ended() == -signal.SIGKILL, worker.log
+    crew.start(fatal_number=100, max_deliveries=_DELIVERIES)
+    await all_finished(group, crew)
+    assert (await group.standing()).quarantined == {fatal}
+    assert [each.attempt for each in crew.handlings() if each.entry == fatal] == [1, 2, 3]
+    assert done_entries(crew.handlings()) == await group.entries() - {fatal}
+    check_order(crew.handlings())
+    check_one_at_a_time(crew.handlings())

@@ -1,7 +1,7 @@
 """Consumer groups in memory that keep the ports' promises, and fail as they are told."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -124,15 +124,24 @@ class FakeGroups(FakeStore):
         self._end("take_stuck")
         return taken
 
-    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+    async def take_pending(
+        self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
+    ) -> list[Delivered]:
         assert count > 0
         await self._begin("take_pending")
-        ids = [entry_id for entry_id in sorted(self._group(member).pending) if entry_id > after][:count]
-        return self._claim(member, ids)
+        left = self._settled(member, list(but)).done
+        ids = [one for one in sorted(self._group(member).pending) if one > after and one not in left][:count]
+        deliveries = {one: self._group(member).pending[one].deliveries for one in ids}
+        taken = [one._replace(attempt=deliveries[one.entry.id]) for one in self._claim(member, ids)]
+        for one, before in deliveries.items():
+            self._group(member).pending[one].deliveries = max(before, 1)
+        return taken
 
     async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
         await self._begin("take_again")
-        return self._claim(member, sorted(self._settled(member, ids).done))
+        again = self._claim(member, sorted(self._settled(member, ids).done))
+        self._end("take_again")
+        return again
 
     def _claimed(self, member: Member, count: int, min_idle_ms: int) -> list[Delivered]:
         pending = self._group(member).pending
@@ -184,6 +193,7 @@ class FakeGroups(FakeStore):
     async def lead(self, member: Member, *, lease_ms: int) -> bool:
         assert lease_ms > 0
         await self._begin("lead")
+        self._group(member)
         return self.leaders.setdefault(member.stream, member.consumer) == member.consumer
 
     async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:

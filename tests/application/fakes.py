@@ -1,7 +1,7 @@
 """A store in memory that keeps the ports' promises, counts what it is asked, and fails as it is told."""
 
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,7 +69,9 @@ class NoSubscriptions(DeliveryPort, MembershipPort, QuarantinePort):
     async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
         raise NotImplementedError
 
-    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+    async def take_pending(
+        self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
+    ) -> list[Delivered]:
         raise NotImplementedError
 
     async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:

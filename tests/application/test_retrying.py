@@ -56,7 +56,7 @@ LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
     "join": ((MEMBER,), {"start": "0", "on_loss": "resume", "expected": True}),
     "take": (([MEMBER],), {"count": 1, "block_ms": 5, "claim_idle_ms": 7}),
     "take_stuck": ((MEMBER,), {"count": 1, "min_idle_ms": 5, "pause_ms": 7}),
-    "take_pending": ((MEMBER,), {"count": 1, "after": ID}),
+    "take_pending": ((MEMBER,), {"count": 1, "after": ID, "but": [ID]}),
     "take_again": ((MEMBER, [ID]), {}),
     "renew": ((MEMBER, [ID]), {}),
     "settle": ((MEMBER, [ID]), {}),

@@ -1,6 +1,7 @@
 """Giving a group's entries to its consumers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from papyra_streams.domain.entries import EntryId
@@ -64,13 +65,19 @@ class RespDeliveries(RespPart, DeliveryPort):
                 return given
         return []
 
-    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+    async def take_pending(
+        self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
+    ) -> list[Delivered]:
         found: list[Delivered] = []
+        left = sorted(but)
         last: EntryId | None = after
         while last is not None and last < _LAST_ID and len(found) < count:
+            del left[: bisect_right(left, last)]
             size = min(count - len(found), MOST_AT_ONCE)
-            arguments = (member.group, member.consumer, str(last.successor()), size)
-            reply = await self._run("pending", (member.stream,), arguments)
+            # Among so many entries there are no more of those, and they are the first.
+            looks = min(size + len(left), MOST_AT_ONCE)
+            arguments = (member.group, member.consumer, str(last.successor()), size, looks)
+            reply = await self._run("pending", (member.stream,), (*arguments, *map(_on_the_wire, left[:looks])))
             given, last = group_replies.given_page(member.stream, reply)
             found += given
         return found

@@ -12,6 +12,7 @@ class Orders:
     """What a worker is to do.
 
     ``handling_seconds`` -- how long its handler takes for each entry
+    ``fatal_number`` -- the event, by its number, that kills the process of whoever handles it, after half a second
     ``keeps_ledger`` -- whether it notes what it handles
     ``samples_memory_every`` -- after how many entries it looks at its memory
     """
@@ -25,13 +26,15 @@ class Orders:
     concurrency: int = 10
     claim_idle: float = 60.0
     grace: float = 8.0
+    max_deliveries: int | None = None
     handling_seconds: float = 0.0
+    fatal_number: int | None = None
     keeps_ledger: bool = True
     samples_memory_every: int = 10_000
 
     @property
     def subscription(self) -> SubscriptionConfig:
-        """How it shares in the group. Attempts have no bound: what is under test are faults of others."""
+        """How it shares in the group. Attempts have no bound where none is given: most faults are others'."""
         return SubscriptionConfig(
             group=self.group,
             ordering=self.ordering,
@@ -39,7 +42,7 @@ class Orders:
             concurrency=self.concurrency,
             claim_idle=self.claim_idle,
             grace=self.grace,
-            max_deliveries=None,
+            max_deliveries=self.max_deliveries,
         )
 
     @property

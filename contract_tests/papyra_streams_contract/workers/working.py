@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 from typing import Literal
@@ -15,6 +16,7 @@ from papyra_streams import Delivery, RedisStreamsConfig, RedisStreamsPersistence
 
 from .orders import MemorySample, Orders, Summary
 
+_SECONDS_TO_LIVE = 0.5
 _KILOBYTE = 1 if sys.platform == "darwin" else 1024
 
 
@@ -49,6 +51,8 @@ class Worker:
     async def _handle(self, delivery: Delivery) -> None:
         self._note(delivery, "begun")
         try:
+            if self._orders.fatal_number == delivery.data["payload"]["number"]:
+                await self._die()
             if self._orders.handling_seconds:
                 await anyio.sleep(self._orders.handling_seconds)
         except BaseException:
@@ -58,6 +62,11 @@ class Worker:
         self._handled += 1
         if self._handled % self._orders.samples_memory_every == 0:
             self._sample_memory()
+
+    async def _die(self) -> None:
+        # Others of the same process get on meanwhile: what each kill hits is not the same.
+        await anyio.sleep(_SECONDS_TO_LIVE)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _note(self, delivery: Delivery, what: Literal["begun", "done", "cancelled"]) -> None:
         if not self._orders.keeps_ledger:

@@ -7,7 +7,7 @@ not repeated here, nor what a subscription does: the write path and the subscrip
 say.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -138,8 +138,10 @@ class RetryingStore(StreamStore):
             lambda: self._store.take_stuck(member, count=count, min_idle_ms=min_idle_ms, pause_ms=pause_ms)
         )
 
-    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
-        return await self._once(lambda: self._store.take_pending(member, count=count, after=after))
+    async def take_pending(
+        self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
+    ) -> list[Delivered]:
+        return await self._once(lambda: self._store.take_pending(member, count=count, after=after, but=but))
 
     async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
         return await self._once(lambda: self._store.take_again(member, ids))

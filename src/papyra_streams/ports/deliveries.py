@@ -6,7 +6,7 @@ until it has been idle for too long. Each method is one atomic step on the serve
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -118,11 +118,16 @@ class DeliveryPort(ABC):
         """
 
     @abstractmethod
-    async def take_pending(self, member: Member, *, count: int, after: EntryId) -> list[Delivered]:
+    async def take_pending(
+        self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
+    ) -> list[Delivered]:
         """Give the first ``count`` pending entries after an id to a consumer, in their order, whoever holds them.
 
-        An entry that the stream no longer has is taken off the pending list. Fewer than ``count`` are only given where
-        no more are pending.
+        No attempt is counted: ``attempt`` tells how many there were, 0 of an entry that was given back unused. The next
+        time that one has had its first. An entry that the stream no longer has is taken off the pending list. Fewer
+        than ``count`` are only given where no more are pending.
+
+        :param but: left as they are, and not given, as far as this consumer holds them
         """
 
     @abstractmethod

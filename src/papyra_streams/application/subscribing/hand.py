@@ -1,7 +1,7 @@
 """What a worker has in hand: read, and neither settled nor given up. Never more than there are slots."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import anyio
@@ -107,10 +107,15 @@ class Hand:
                 self._takers.remove(turn)
             raise
 
+    def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
+        """Find those among some to be added that would be handed out first, as `Order.first_of_each` does."""
+        return self._order.first_of_each(deliveries, most, left)
+
     def replace(self, delivery: Delivery) -> None:
-        """Hand out an entry that is in hand anew."""
+        """Hand out an entry anew that waits in hand for that, unless it was lost meanwhile, and read again."""
         held = self._held.get(delivery.source, {})
-        if delivery.entry_id in held:
+        before = held.get(delivery.entry_id)
+        if before is not None and before.state is State.RETURNED:
             held[delivery.entry_id] = delivery
             self._order.put([delivery])
             self._wake_taker()

@@ -1,8 +1,8 @@
 """Reading for a subscription: new entries and stuck ones by turns, never more than there is room for."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 from typing import Protocol
@@ -13,8 +13,9 @@ from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
 
-from .delivery import Delivery
+from .delivery import Delivery, State
 from .hand import Hand
+from .reception import Reception
 from .source import Source
 
 # What one read gives of a stream at most: the next is read while these are handled and acknowledged.
@@ -38,6 +39,12 @@ class Intake(Protocol):
 
     def restart(self) -> None:
         """Begin anew after a fault: what was given may not have arrived."""
+
+    def rejoin(self) -> None:
+        """Begin anew where a group was missing: what else it had is gone as well."""
+
+    def forget(self, source: Source) -> None:
+        """Begin anew with a stream whose group was lost, and created anew: it gives what is in hand once more."""
 
 
 class Sharing:
@@ -67,6 +74,12 @@ class Sharing:
 
     def restart(self) -> None:
         """Go on: what did not arrive is pending for this consumer, and stuck once it has been idle for long enough."""
+
+    def rejoin(self) -> None:
+        """Go on: nobody has more of a group than others."""
+
+    def forget(self, source: Source) -> None:
+        """Go on: what is in hand is lost when its acknowledgement is refused."""
 
     async def turn(self) -> None:
         """Read new entries and, when it is time, stuck ones, each in turn first."""
@@ -133,12 +146,14 @@ class _Course:
 
     ``led_until`` -- until when this worker alone reads it, for sure, on the event loop's clock
     ``after`` -- up to where its pending entries were taken; None once there are no others
+    ``left`` -- of how many that may have been under way each of its lanes is still short, as far as they were taken
     ``next_sweep`` -- when to look for entries that nobody works on, which a former leader may leave at the last moment
     """
 
     source: Source
     led_until: float = -inf
     after: EntryId | None = _BEFORE_ALL
+    left: dict[Hashable, int] = field(default_factory=dict)
     next_sweep: float = -inf
 
     @property
@@ -150,6 +165,10 @@ class _Course:
     def is_caught_up(self) -> bool:
         """Whether new entries are next."""
         return self.is_led and self.after is None
+
+    def begin_anew(self) -> None:
+        """Take what is pending from the first one on, and not what is being taken just now."""
+        self.after, self.left = _BEFORE_ALL, {}
 
 
 class Leading:
@@ -164,22 +183,34 @@ class Leading:
         cfg: SubscriptionConfig,
         sources: Sequence[Source],
         hand: Hand,
-        receive: Receive,
+        reception: Reception,
         *,
         lose: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._store = store
         self._cfg = cfg
         self._hand = hand
-        self._receive = receive
+        self._reception = reception
         self._lose = lose
         self._courses = deque(map(_Course, sources))
         self._next_lead = -inf
 
     def restart(self) -> None:
-        """Take all that is pending again, once nothing of it is in hand."""
+        """Take all that is pending again, but for what is in hand."""
         for course in self._courses:
-            course.after = _BEFORE_ALL
+            course.begin_anew()
+
+    def rejoin(self) -> None:
+        """Ask who leads before anything is read: that may have been lost as well, and another may lead by now."""
+        self.restart()
+        self._next_lead = -inf
+        for course in self._courses:
+            course.led_until = min(course.led_until, anyio.current_time())
+
+    def forget(self, source: Source) -> None:
+        """Lose what is in hand at once: what is behind an entry is not to be handled before that one comes again."""
+        waiting = (State.OPEN, State.RETURNED)
+        self._lose([delivery for delivery in self._hand.of(source) if delivery.state in waiting])
 
     async def renew(self) -> None:
         """Stay the leader of what this worker leads, also while it reads nothing any more."""
@@ -213,24 +244,40 @@ class Leading:
         if await self._store.lead(course.source.member, lease_ms=self._cfg.claim_idle_ms):
             if had_led and asked_at >= course.led_until:
                 # Another may have led meanwhile, and what was given since the lease ended was not taken.
-                course.after = _BEFORE_ALL
+                course.begin_anew()
             course.led_until = asked_at + self._cfg.claim_idle
         elif had_led:
             course.led_until = -inf
-            course.after = _BEFORE_ALL
+            course.begin_anew()
             self._lose([delivery for delivery in self._hand.of(course.source) if delivery.is_open])
 
     async def _catch_up(self, course: _Course) -> None:
         count = min(self._hand.free, _MOST_AT_ONCE)
         if course.after is None or not count or not course.is_led:
             return
-        if course.after == _BEFORE_ALL and self._hand.of(course.source):
-            # What is in hand is pending too, and would be taken a second time.
-            return
-        taken = await self._store.take_pending(course.source.member, count=count, after=course.after)
-        if course.is_led:
-            course.after = taken[-1].entry.id if len(taken) == count else None
-            await self._receive(taken)
+        # What is in hand is pending, too. What another took meanwhile, and has not settled, is this worker's again.
+        in_hand = [*self._hand.by_id(course.source)]
+        before, left = course.left, course.left.copy()
+        pending = await self._store.take_pending(course.source.member, count=count, after=course.after, but=in_hand)
+        taken = await self._count_begun(course.source, pending, left)
+        if course.is_led and course.left is before:
+            course.after, course.left = pending[-1].entry.id if len(pending) == count else None, left
+            await self._reception.receive(taken)
+
+    async def _count_begun(
+        self, source: Source, pending: Sequence[Delivered], left: dict[Hashable, int]
+    ) -> list[Delivered]:
+        """Count an attempt with those that may have been under way; the others only waited for their turn."""
+        begun = self._reception.begun(source, pending, self._cfg.batch_size or 1, left)
+        again = await self._store.take_again(source.member, begun) if begun else []
+        attempts = {one.entry.id: one.attempt for one in again}
+        # Of those, what was not given is somebody else's by now.
+        elsewhere = {*begun} - attempts.keys()
+        return [
+            one._replace(attempt=attempts.get(one.entry.id, max(1, one.attempt)))
+            for one in pending
+            if one.entry.id not in elsewhere
+        ]
 
     async def _sweep(self, course: _Course) -> None:
         count = min(self._hand.free, _MOST_AT_ONCE)
@@ -241,7 +288,7 @@ class Leading:
         if not stuck:
             course.next_sweep = anyio.current_time() + self._cfg.claim_idle
         if course.is_led:
-            await self._receive(stuck)
+            await self._reception.receive(stuck)
 
     async def _take_new(self, ready: Sequence[_Course], block_ms: int) -> None:
         members = [course.source.member for course in ready]
@@ -249,4 +296,4 @@ class Leading:
         taken = await self._store.take(members, count=count, block_ms=block_ms)
         # A new leader has taken, with all that was pending, what came for a former one.
         led = {course.source.stream for course in ready if course.is_led}
-        await self._receive([one for one in taken if one.stream in led])
+        await self._reception.receive([one for one in taken if one.stream in led])

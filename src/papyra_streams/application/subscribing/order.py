@@ -31,6 +31,12 @@ class Order(Protocol):
     def done(self, deliveries: Iterable[Delivery]) -> None:
         """Note that some need to be waited for no longer, whether they were handed out or not."""
 
+    def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
+        """Find those among some to be added that would be handed out first, up to so many of a lane.
+
+        :param left: of how many each lane is still short, kept from one call to the next
+        """
+
 
 class AsTheyCome:
     """Hands out whatever there is."""
@@ -63,6 +69,15 @@ class AsTheyCome:
 
     def done(self, deliveries: Iterable[Delivery]) -> None:
         """Nobody waits for them."""
+
+    def first_of_each(
+        self,
+        deliveries: Iterable[Delivery],
+        most: int,  # noqa: ARG002
+        left: dict[Hashable, int],  # noqa: ARG002
+    ) -> list[Delivery]:
+        """Return them all: none waits for another."""
+        return list(deliveries)
 
 
 class _Lane:
@@ -121,6 +136,16 @@ class InLanes:
         """Let their lanes go on."""
         for delivery in deliveries:
             self._done(delivery)
+
+    def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
+        """Return the first ones of each lane, in the order given, unless it had others before the first call."""
+        found: list[Delivery] = []
+        for delivery in deliveries:
+            lane = self._lane_of(delivery)
+            if left.setdefault(lane, 0 if lane in self._lanes else most):
+                left[lane] -= 1
+                found.append(delivery)
+        return found
 
     def _done(self, delivery: Delivery) -> None:
         key = delivery.lane

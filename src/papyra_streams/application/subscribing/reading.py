@@ -81,7 +81,7 @@ class Reading:
         try:
             await self._intake.turn()
         except GroupMissing:
-            self._intake.restart()
+            self._intake.rejoin()
             self._missing = list(self._sources)
             await pause(_SECONDS_AFTER_A_LOSS, self._stopping)
 
@@ -94,6 +94,8 @@ class Reading:
                 on_loss=self._cfg.on_group_lost,
                 expected=source in self._known,
             )
+            if joined.how != "found" and source in self._known:
+                self._intake.forget(source)
             self._known.add(source)
             self._missing.pop()
             if joined.how == "restored":

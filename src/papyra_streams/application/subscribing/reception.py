@@ -1,11 +1,12 @@
 """From what the server gave to deliveries in hand; what cannot be delivered goes to the quarantine."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
 from math import inf
 from operator import attrgetter
 
 from papyra_streams.application.metrics import StreamsMetrics
+from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.records import Record, Unreadable, read
 from papyra_streams.ports import DeadEntry, Delivered
 
@@ -77,6 +78,18 @@ class Reception:
         self._metrics.entries_redelivered += redelivered
         self._hand.add(source, good)
         return source, bad, dead
+
+    def begun(
+        self, source: Source, pending: Iterable[Delivered], most: int, left: dict[Hashable, int]
+    ) -> list[EntryId]:
+        """Find out which pending entries of a stream a former worker may have handed out, up to so many together.
+
+        These are the first ones where nothing in hand was before them; not what was given back unused.
+
+        :param left: kept from one page of them to the next
+        """
+        made = [each for one in pending if isinstance(each := self._delivery(source, one), Delivery)]
+        return [each.entry_id for each in self._hand.first_of_each(made, most, left) if each.attempt]
 
     def again(self, one: Delivered) -> Delivery | Unreadable:
         """Make a delivery of an entry that is in hand and was given anew."""

@@ -116,9 +116,7 @@ class Subscription:
     def _intake(self) -> Intake:
         if self.cfg.ordering == "none":
             return Sharing(self._store, self.cfg, self._sources, self.hand, self._reception.receive)
-        return Leading(
-            self._store, self.cfg, self._sources, self.hand, self._reception.receive, lose=self.settling.lose
-        )
+        return Leading(self._store, self.cfg, self._sources, self.hand, self._reception, lose=self.settling.lose)
 
     def _fail(self, error: Exception) -> None:
         self.stop()
