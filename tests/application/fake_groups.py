@@ -168,6 +168,8 @@ class FakeGroups(FakeStore):
     async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
         await self._begin("settle")
         outcome = self._removed(member, ids)
+        gone = outcome.gone & {entry.id for entry in self.streams[member.stream]}
+        outcome = Settled(done=outcome.done | (outcome.gone - gone), gone=gone, taken=outcome.taken)
         self._end("settle")
         return outcome
 

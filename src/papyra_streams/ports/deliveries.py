@@ -140,7 +140,11 @@ class DeliveryPort(ABC):
 
     @abstractmethod
     async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
-        """Acknowledge those that this consumer holds, and save how far the group has finished."""
+        """Acknowledge those that this consumer holds, and save how far the group has finished.
+
+        One that is pending for nobody is done all the same if the stream no longer has it, and not gone: nobody else
+        can have been given it since.
+        """
 
     @abstractmethod
     async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
