@@ -20,7 +20,7 @@ NOW = 1_700_000_000.0
 STREAM = "papyra:orders:events"
 GROUP = "workers"
 
-QUICK: dict[str, Any] = {"group": GROUP, "consumer": "me", "claim_idle": 0.2, "backoff": 0.01, "grace": 0.2}
+QUICK: dict[str, Any] = {"group": GROUP, "consumer": "me", "claim_idle": 1.0, "backoff": 0.01, "grace": 0.2}
 
 
 class Bench:

@@ -129,12 +129,12 @@ async def test_what_is_given_back_is_left_alone_for_as_long_as_asked(bench: Benc
 
 async def test_what_is_to_wait_longer_than_a_lease_is_kept_and_its_lease_renewed(bench: Bench) -> None:
     bench.write([1])
-    async with bench.subscription(claim_idle=0.1) as subscription:
+    async with bench.subscription(claim_idle=0.5) as subscription:
         begun = anyio.current_time()
-        await (await next_of(subscription)).nack(delay=0.4)
+        await (await next_of(subscription)).nack(delay=1.2)
         assert bench.store.pending_of(STREAM)[EntryId(1, 0)].consumer == "me"
         again = await next_of(subscription)
-        assert anyio.current_time() - begun > 0.39
+        assert anyio.current_time() - begun > 1.19
         assert again.attempt == 2
 
 
@@ -155,7 +155,7 @@ async def test_after_its_last_attempt_an_entry_is_put_in_quarantine(
 
 async def test_an_entry_whose_workers_were_killed_too_often_is_not_delivered_again(bench: Bench) -> None:
     bench.write([1])
-    async with bench.subscription(consumer="first", max_deliveries=1) as subscription:
+    async with bench.subscription(consumer="first", max_deliveries=1, claim_idle=0.2) as subscription:
         await next_of(subscription)
         bench.store.steal(STREAM, [EntryId(1, 0)], "killed")
         await until(lambda: bool(bench.store.buried))
@@ -166,7 +166,7 @@ async def test_an_entry_whose_workers_were_killed_too_often_is_not_delivered_aga
 
 async def test_without_a_limit_an_entry_is_delivered_for_ever(bench: Bench) -> None:
     bench.write([1])
-    async with bench.subscription(max_deliveries=None) as subscription:
+    async with bench.subscription(max_deliveries=None, claim_idle=0.2) as subscription:
         for attempt in range(1, 12):
             delivery = await next_of(subscription)
             assert delivery.attempt == attempt
@@ -247,7 +247,7 @@ async def test_with_fewer_slots_than_streams_each_stream_has_its_turn(bench: Ben
 async def test_what_a_dead_worker_held_is_taken_over(bench: Bench, *, claims: bool) -> None:
     bench.store.claims = claims
     bench.write(range(2))
-    async with bench.subscription() as subscription:
+    async with bench.subscription(claim_idle=0.2) as subscription:
         await (await next_of(subscription)).ack()
         await (await next_of(subscription)).ack()
         bench.write([2])
@@ -376,7 +376,7 @@ async def test_what_was_put_in_quarantine_when_the_answer_was_lost_is_counted(be
 
 async def test_what_was_killed_too_often_is_counted_though_the_answer_was_lost(bench: Bench) -> None:
     bench.write([1])
-    async with bench.subscription(max_deliveries=1) as subscription:
+    async with bench.subscription(max_deliveries=1, claim_idle=0.2) as subscription:
         await next_of(subscription)
         bench.store.late_faults["bury"] = deque([Indeterminate("No reply.")])
         bench.store.steal(STREAM, [EntryId(1, 0)], "killed")

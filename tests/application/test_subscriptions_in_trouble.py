@@ -223,7 +223,7 @@ async def test_in_order_a_lost_answer_is_made_good_before_anything_newer(bench: 
 async def test_in_order_a_retry_that_meets_a_missing_group_holds_up_nobody(bench: Bench) -> None:
     bench.write(range(2))
     seen: list[int] = []
-    async with bench.subscription(ordering="stream") as subscription:
+    async with bench.subscription(ordering="stream", claim_idle=0.2) as subscription:
         bench.store.faults["take_again"] = deque([GroupMissing("There is no such group.")])
         await (await next_of(subscription)).nack(delay=0)
         while len(seen) < 2:
@@ -265,7 +265,7 @@ async def test_in_order_an_entry_that_is_lost_lets_the_next_one_go_on(bench: Ben
 
 async def test_in_order_nothing_is_delivered_that_came_after_the_lead_had_lapsed(bench: Bench) -> None:
     bench.write([0])
-    async with bench.subscription(ordering="stream", concurrency=5) as subscription:
+    async with bench.subscription(ordering="stream", concurrency=5, claim_idle=0.2) as subscription:
         first = await next_of(subscription)
         bench.store.faults["lead"] = deque(AWAY for _ in range(10_000))
         await anyio.sleep(0.3)
