@@ -28,12 +28,14 @@ def spawn(
     return task
 
 
-def was_cancelled_by_itself() -> bool:
-    """Tell of a task that sees itself cancelled whether nobody else has cancelled it, as only asyncio allows."""
+def forget_cancellation() -> bool:
+    """Go on in a task that was cancelled, but by no scope, if that is possible; as only asyncio allows."""
     if sniffio.current_async_library() == "trio":
         return False
     task = asyncio.current_task()
-    return task is not None and not task.cancelling()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return task is not None
 
 
 def id_of_current_task() -> int:

@@ -1,14 +1,18 @@
 """How a subscription ends, and what it leaves to others, without a server."""
 
 import asyncio
+from collections import deque
+from typing import Any
 
 import anyio
 import pytest
 import sniffio
 
 from papyra_streams import PermissionDenied, Unavailable
+from papyra_streams.application.subscribing.subscription import Subscription
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
+from papyra_streams.domain.kinds import AUDITS, EVENTS
 
 from .subscribers import STREAM, Bench, messages, next_of, number_of, until
 
@@ -119,3 +123,29 @@ async def test_what_cannot_be_handed_over_is_told(
         bench.store.outage = error
     (line,) = [line for line in messages(caplog) if line.startswith("Giving back 1 entries of group 'workers' failed")]
     assert line.endswith(str(error))
+
+
+async def test_each_stream_is_left_though_another_cannot_be(bench: Bench) -> None:
+    bench.store.faults["leave"] = deque([PermissionDenied("NOPERM")])
+    async with bench.subscription(EVENTS, AUDITS):
+        await until(lambda: bench.store.calls.count("join") == 2)
+    assert bench.store.calls.count("leave") == 2
+    assert bench.store.gone == ["me"]
+
+
+async def test_whoever_still_waits_for_deliveries_is_told_of_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any, **__: Any) -> None:
+        await anyio.sleep_forever()
+
+    async def iterate(subscription: Subscription) -> None:
+        async for delivery in subscription:
+            pytest.fail(f"nobody wrote {delivery}")
+
+    monkeypatch.setattr("papyra_streams.application.subscribing.subscription._CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(bench.store, "take", hang)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks, bench.subscription() as subscription:
+            tasks.start_soon(iterate, subscription)
+            await anyio.sleep(0.01)

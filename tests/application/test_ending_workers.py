@@ -209,3 +209,46 @@ async def test_what_is_in_hand_is_finished_though_the_reading_has_failed(bench: 
         await bench.process(handle, concurrency=2, grace=5)
     assert finished == [1]
     assert bench.store.gone == ["me"]
+
+
+async def test_what_hangs_is_given_a_grace_too_where_the_reading_has_failed(bench: Bench) -> None:
+    bench.write([1])
+    begun = anyio.current_time()
+
+    async def handle(_: Delivery) -> None:
+        bench.store.faults["take"] = deque([PermissionDenied("NOPERM")])
+        bench.write([2])
+        await anyio.sleep_forever()
+
+    with pytest.raises(PermissionDenied):
+        await bench.process(handle, concurrency=2, grace=0.1)
+    assert anyio.current_time() - begun < 2
+
+
+async def test_nothing_more_is_read_after_a_stop(bench: Bench, stop: anyio.Event) -> None:
+    bench.write(range(5))
+    begun: list[int] = []
+
+    async def handle(delivery: Delivery) -> None:
+        begun.append(number_of(delivery))
+        await until(lambda: len(begun) == 3)
+        stop.set()
+        await anyio.sleep(0.02 * number_of(delivery))
+
+    await bench.process(handle, stop=stop, concurrency=3, grace=5)
+    assert begun == [0, 1, 2]
+
+
+async def test_a_second_sigterm_does_not_cut_the_grace_short(bench: Bench) -> None:
+    bench.write([1])
+    finished: list[int] = []
+
+    async def handle(delivery: Delivery) -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep(0.05)
+        finished.append(number_of(delivery))
+
+    await bench.process(handle, grace=5)
+    assert finished == [1]
+    assert bench.pending == []

@@ -134,6 +134,22 @@ async def test_what_a_handler_raises_is_logged_and_the_entry_comes_again(
     assert caplog.records[0].exc_info is not None
 
 
+async def test_what_a_handler_raises_after_it_has_settled_its_entry_is_logged(
+    bench: Bench, stop: anyio.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.write([1])
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.ack()
+        stop.set()
+        raise ZeroDivisionError
+
+    await bench.process(handle, stop=stop)
+    assert bench.metrics.handler_errors == 1
+    assert any(line.endswith("in attempt 1: ZeroDivisionError()") for line in messages(caplog))
+    assert bench.pending == []
+
+
 async def test_poison_goes_to_the_quarantine_with_its_last_error_and_holds_up_nobody(
     bench: Bench, stop: anyio.Event
 ) -> None:
@@ -192,10 +208,16 @@ async def test_a_handler_that_is_cancelled_from_within_has_failed(bench: Bench, 
         attempts.append(delivery.attempt)
         if delivery.attempt == 1:
             raise asyncio.CancelledError
+        if delivery.attempt == 2:
+            task = asyncio.current_task()
+            assert task
+            task.cancel()
+            await anyio.sleep_forever()
         stop.set()
 
-    await bench.process(handle, stop=stop)
-    assert attempts == [1, 2]
+    await bench.process(handle, stop=stop, concurrency=1)
+    assert attempts == [1, 2, 3]
+    assert bench.metrics.handler_errors == 2
 
 
 class Odd(BaseException):
@@ -253,16 +275,18 @@ async def test_a_handler_that_fails_while_it_is_cancelled_for_its_time_has_faile
     assert bench.pending == []
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit])
-async def test_what_ends_a_program_ends_the_worker_and_blames_no_entry(
-    bench: Bench, failure: type[BaseException]
-) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [KeyboardInterrupt(), SystemExit(), GeneratorExit(), BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()])],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_what_ends_a_program_ends_the_worker_and_blames_no_entry(bench: Bench, failure: BaseException) -> None:
     bench.write([1])
 
     async def handle(_: Delivery) -> None:
         raise failure
 
-    with pytest.raises(failure):
+    with pytest.raises((KeyboardInterrupt, SystemExit, GeneratorExit)):
         await bench.process(handle)
     assert bench.store.released == [(EntryId(1, 0), 2**31 - 1, RELEASED, False)]
     assert bench.metrics.handler_errors == 0

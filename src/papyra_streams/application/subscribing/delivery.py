@@ -152,6 +152,8 @@ class Delivery:
             check_number_of_seconds("delay", delay)
         if self.state is State.OPEN:
             await self._settler.give_back([self], delay, "")
+        if self.state is State.RETURNING:
+            await self._wait()
         self._check(State.RETURNED, State.REJECTED)
 
     async def reject(self, reason: str) -> None:
@@ -164,6 +166,8 @@ class Delivery:
             raise InvalidValue(f"Give a reason in words, not {reason!r}; it is all that tells others what was wrong.")
         if self.state is State.OPEN:
             await self._settler.bury([self], reason, "")
+        if self.state is State.SETTLING:
+            await self._wait()
         self._check(State.REJECTED)
 
     async def __aenter__(self) -> Self:

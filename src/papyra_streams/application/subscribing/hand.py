@@ -28,7 +28,8 @@ class Hand:
         self._takers: deque[anyio.Event] = deque()
         self._changed = anyio.Event()
         self._has_ended = False
-        self._error: Exception | None = None
+        self.failed = anyio.Event()
+        self.error: Exception | None = None
         self._rousing: DetachedTask[None] | None = None
         self.may_grow: Callable[[], bool] = lambda: False
         self.grow: Callable[[], None] = lambda: None
@@ -78,8 +79,8 @@ class Hand:
                 return batch
             if self._has_ended and self._order.is_empty:
                 self._wake_taker()
-                if self._error:
-                    raise self._error
+                if self.error:
+                    raise self.error
                 return []
             await self._wait_for_turn()
 
@@ -149,7 +150,9 @@ class Hand:
     def end(self, error: Exception | None = None) -> None:
         """Note that nothing more will be read, and why if it is not for the asking."""
         self._has_ended = True
-        self._error = self._error or error
+        self.error = self.error or error
+        if self.error:
+            self.failed.set()
         self._changed.set()
         self._wake_taker()
 

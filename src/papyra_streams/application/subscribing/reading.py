@@ -63,6 +63,8 @@ class Reading:
         if not self._hand.free:
             with anyio.move_on_after(self._cfg.sweep_interval):
                 await self._hand.change()
+            if self._stopping.is_set():
+                return
         try:
             await self._join()
             await self._read()

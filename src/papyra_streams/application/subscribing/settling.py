@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 
 import anyio
 
@@ -27,8 +28,8 @@ logger = logging.getLogger("papyra_streams")
 BATCH = 1000
 # Beyond this the wait has long reached its limit.
 _MOST_DOUBLINGS = 60
-# What a quarantine shows of an exception.
-_LONGEST_ERROR = 2000
+# What a quarantine shows of a reason, and of an exception.
+_LONGEST_TEXT = 2000
 # So long idle that whoever looks next takes it.
 _FOR_ANYBODY_MS = 2**31 - 1
 _DOING = {
@@ -124,7 +125,7 @@ class Settling:
         self.end()
         for task in [*self._tasks, *filter(None, [self._acknowledging])]:
             await task.wait()
-        # Each has failed, and is to be left alone for a while, whoever takes it.
+        # Each has failed, and is to be left alone for a while; but in order, the next leader takes it at once.
         now = anyio.current_time()
         kept = {one: max(0.0, due - now) for one, due in self._kept.items() if one.state is State.RETURNED}
         await self._release(kept)
@@ -133,9 +134,10 @@ class Settling:
     def _begin_to_give_back(
         self, deliveries: Sequence[Delivery], delay: float | None, error: str
     ) -> list[DetachedTask[None]]:
-        most = self._cfg.max_deliveries
-        last = [delivery for delivery in deliveries if most is not None and delivery.attempt >= most]
-        waits = {one: self._backoff(one.attempt) if delay is None else delay for one in deliveries if one not in last}
+        most = inf if self._cfg.max_deliveries is None else self._cfg.max_deliveries
+        last = [delivery for delivery in deliveries if delivery.attempt >= most]
+        others = [delivery for delivery in deliveries if delivery.attempt < most]
+        waits = {one: self._backoff(one.attempt) if delay is None else delay for one in others}
         # In order, what is behind an entry waits with it.
         longest = self._cfg.claim_idle if self._cfg.ordering == "none" else -1.0
         short = {delivery: wait for delivery, wait in waits.items() if wait <= longest}
@@ -152,7 +154,7 @@ class Settling:
 
     def _begin_to_bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> DetachedTask[None]:
         _mark(deliveries, State.SETTLING)
-        return self._begin(partial(self._bury, deliveries, reason, error[:_LONGEST_ERROR]))
+        return self._begin(partial(self._bury, deliveries, _sendable(reason), _sendable(error)))
 
     # -- in tasks of their own
 
@@ -163,7 +165,8 @@ class Settling:
 
     async def _acknowledge_all(self) -> None:
         while self._handled:
-            _source, deliveries = self._handled.popitem()
+            # The oldest first: a busy stream is not to keep the others waiting.
+            deliveries = self._handled.pop(next(iter(self._handled)))
             for source, some in _steps(deliveries):
                 ids = [delivery.entry_id for delivery in some]
                 done = await self._settle(some, partial(self._store.settle, source.member, ids), State.ACKNOWLEDGED)
@@ -254,20 +257,31 @@ class Settling:
             self.fail(error)
 
     async def _answer(self, call: Callable[[], Awaitable[Settled]], state: State) -> tuple[Settled, bool]:
-        """Return what the server answers, and whether an earlier attempt may have been carried out."""
+        """Return what the server answers, and whether an earlier attempt may have been carried out, or a part of it."""
         doubts: list[bool] = []
         doubt = partial(doubts.append, True)  # noqa: FBT003 -- only how many there are is of interest
         outcome = await until_answered(call, self._outages[state], ending=self._ending, doubt=doubt)
         return outcome, bool(doubts)
 
     def _begin(self, function: Callable[[], Awaitable[None]]) -> DetachedTask[None]:
-        task = spawn(function, name="papyra-streams settle")
-        self._tasks = {other for other in self._tasks if not other.done} | {task}
+        async def run() -> None:
+            try:
+                await function()
+            finally:
+                self._tasks.discard(task)
+
+        task = spawn(run, name="papyra-streams settle")
+        self._tasks.add(task)
         return task
 
     def _backoff(self, attempt: int) -> float:
         longest = min(self._cfg.backoff * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS), self._cfg.longest_backoff)
         return longest * random.uniform(0.5, 1)  # noqa: S311 -- nothing is secured by it
+
+
+def _sendable(text: str) -> str:
+    """Return a text as it can be stored: of a bounded length, and in UTF-8, which not all of Python's texts have."""
+    return text[:_LONGEST_TEXT].encode(errors="backslashreplace").decode()
 
 
 def _mark(deliveries: Iterable[Delivery], state: State) -> None:

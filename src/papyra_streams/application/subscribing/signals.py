@@ -2,9 +2,14 @@
 
 import signal
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.lowlevel
+
+from papyra_streams.tasks import spawn
 
 
 class _Listening:
@@ -18,21 +23,26 @@ class _Listening:
 _listening: anyio.lowlevel.RunVar[_Listening] = anyio.lowlevel.RunVar("papyra-streams workers")
 
 
-async def until_terminated() -> None:
-    """Wait until the process gets SIGTERM; for ever where the program has a handler of its own for it."""
+@asynccontextmanager
+async def termination() -> AsyncGenerator[anyio.Event, None]:
+    """Give an event that is set when the process gets SIGTERM; never where the program has a handler of its own for it.
+
+    Until the context is left, no further one ends the process either.
+    """
     listening = _listening.get(None)
     if listening is None:
         listening = _Listening()
         _listening.set(listening)
     terminated = anyio.Event()
     listening.workers.add(terminated)
+    task = spawn(partial(_listen, listening), name="papyra-streams signals")
     try:
-        async with anyio.create_task_group() as waiting:
-            waiting.start_soon(_listen, listening)
-            await terminated.wait()
-            waiting.cancel_scope.cancel()
+        yield terminated
     finally:
         listening.workers.discard(terminated)
+        task.cancel()
+        with anyio.CancelScope(shield=True):
+            await task.wait()
 
 
 async def _listen(listening: _Listening) -> None:

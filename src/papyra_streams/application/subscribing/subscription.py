@@ -85,7 +85,7 @@ class Subscription:
         self._reading = Reading(self._store, self.cfg, self._sources, self.hand, intake, self._metrics)
         self._tasks = [
             spawn(self._reading.run, name=f"papyra-streams read {self.cfg.group}"),
-            spawn(partial(self._renew, intake), name=f"papyra-streams renew {self.cfg.group}"),
+            spawn(partial(self._keep_renewing, intake), name=f"papyra-streams renew {self.cfg.group}"),
         ]
         return self
 
@@ -127,6 +127,7 @@ class Subscription:
             await self._leave()
         for task in self._tasks:
             task.cancel()
+        self.hand.end()
 
     async def _leave(self) -> None:
         for task in self._tasks:
@@ -137,7 +138,13 @@ class Subscription:
                 await self._store.leave(source.member)
             except StreamsError:
                 # It is removed with the other idle consumers.
-                return
+                continue
+
+    async def _keep_renewing(self, intake: Intake) -> None:
+        try:
+            await self._renew(intake)
+        except Exception as error:  # noqa: BLE001 -- without leases, all that is slow would be taken away
+            self._fail(error)
 
     async def _renew(self, intake: Intake) -> None:
         renewals: list[Callable[[], Awaitable[None]]] = [intake.renew]

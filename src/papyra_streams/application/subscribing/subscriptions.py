@@ -14,6 +14,7 @@ from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import StreamStore
 
+from .signals import termination
 from .source import Source
 from .subscription import Subscription, unique_consumer
 from .working import Handler, Worker
@@ -42,8 +43,8 @@ class Subscriptions:
         """Run handlers on a subscription until it ends."""
         if not callable(handler):
             raise InvalidValue(f"`handler` must be an async function, not {handler!r}.")
-        async with self.new(kinds, cfg) as subscription:
-            await Worker(subscription, handler, self._metrics).run(stop)
+        async with termination() as terminated, self.new(kinds, cfg) as subscription:
+            await Worker(subscription, handler, self._metrics).run(terminated, stop or anyio.Event())
 
     def _sources(self, kinds: Sequence[Kind], cfg: SubscriptionConfig, consumer: str) -> Iterable[Source]:
         own = self._config.keyspace()

@@ -11,10 +11,9 @@ import anyio
 
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.errors import InvalidValue
-from papyra_streams.tasks import DetachedTask, spawn, was_cancelled_by_itself
+from papyra_streams.tasks import DetachedTask, forget_cancellation, spawn
 
 from .delivery import Delivery, State, shown
-from .signals import until_terminated
 from .subscription import Subscription
 
 logger = logging.getLogger("papyra_streams")
@@ -23,6 +22,10 @@ Handler = Callable[[Any], Awaitable[object]]
 
 # How long handlers have, in seconds, to come to their end once they are cancelled.
 _SECONDS_TO_CANCEL = 1.0
+
+
+# What a program ends with, and is no handler's failure.
+_ENDING = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class _NotAsync(InvalidValue):
@@ -49,28 +52,26 @@ class Worker:
         self._too_long = TimeoutError(f"the handler took longer than {self._cfg.timeout} seconds")
         self._has_warned = False
 
-    async def run(self, stop: anyio.Event | None) -> None:
-        """Work until the subscription ends; a cancelled worker, and one past its grace, cancels its handlers."""
+    async def run(self, *stops: anyio.Event) -> None:
+        """Work until the subscription ends, as it does after an event; a cancelled worker cancels its handlers."""
         self._subscription.settling.gives_back_abandoned = False
         self._subscription.hand.may_grow = self._may_grow
         self._subscription.hand.grow = self._grow
         self._grow()
         try:
             async with anyio.create_task_group() as watching:
-                watching.start_soon(self._stop_after, until_terminated)
-                watching.start_soon(self._stop_after, self._failed.wait)
-                if stop is not None:
-                    watching.start_soon(self._stop_after, stop.wait)
+                for event in (self._failed, self._subscription.hand.failed, *stops):
+                    watching.start_soon(self._stop_after, event)
                 await self._ended.wait()
                 watching.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._cancel_handlers()
-        if self._fault:
-            raise self._fault
+        if fault := self._fault or self._subscription.hand.error:
+            raise fault
 
-    async def _stop_after(self, event: Callable[[], Awaitable[None]]) -> None:
-        await event()
+    async def _stop_after(self, event: anyio.Event) -> None:
+        await event.wait()
         self._subscription.stop()
         await anyio.sleep(self._cfg.grace)
         self._ended.set()
@@ -103,7 +104,7 @@ class Worker:
         try:
             while await self._handle_some():
                 pass
-        except (_NotAsync, KeyboardInterrupt, SystemExit) as fault:
+        except (_NotAsync, *_ENDING) as fault:
             # No handler is to begin any more.
             self._fault = self._fault or fault
             self._ended.set()
@@ -143,34 +144,42 @@ class Worker:
         if len(batch) == 1:
             batch[0].on_lost = scope.cancel
         try:
-            return await self._attempt(batch)
+            return await self._attempt(batch, scope)
         finally:
             scope.deadline = inf
             batch[0].on_lost = None
 
-    async def _attempt(self, batch: list[Delivery]) -> BaseException | None:
+    async def _attempt(self, batch: list[Delivery], scope: anyio.CancelScope) -> BaseException | None:
         try:
             await self._call(batch)
-        except (_NotAsync, KeyboardInterrupt, SystemExit, GeneratorExit):
+        except (_NotAsync, *_ENDING):
             raise
         except anyio.get_cancelled_exc_class() as error:
-            if not was_cancelled_by_itself():
+            if self._ended.is_set() or scope.cancel_called or not forget_cancellation():
                 raise
             return error
-        except BaseException as error:  # a handler may fail in any way; the worker goes on
-            # Other errors may come along with a cancellation, in a group.
-            if self._ended.is_set() and not isinstance(error, Exception):
-                raise
+        except BaseExceptionGroup as errors:
+            return self._failure_of(errors)
+        except BaseException as error:  # noqa: BLE001 -- a handler may fail in any way; the worker goes on
             return error
         return None
+
+    def _failure_of(self, errors: BaseExceptionGroup) -> BaseException:
+        if ending := errors.subgroup(_ENDING):
+            raise _first_of(ending)
+        # A cancellation may be among them.
+        if self._ended.is_set() and not isinstance(errors, Exception):
+            raise errors
+        return errors
 
     async def _settle(self, batch: list[Delivery], failure: BaseException | None) -> None:
         # A handler may have settled some itself, and others may have taken some over.
         left = [delivery for delivery in batch if delivery.state is State.OPEN]
         if failure is None:
             self._subscription.settling.acknowledge(left)
-        elif left:
-            await self._fail(left, failure)
+        elif any(delivery.state is not State.LOST for delivery in batch):
+            self._note(left or batch, failure)
+            await self._subscription.settling.give_back(left, None, shown(failure))
 
     async def _call(self, batch: list[Delivery]) -> None:
         awaitable = self._handler(batch if self._cfg.batch_size else batch[0])
@@ -185,7 +194,7 @@ class Worker:
                 *(self._cfg.group, returned),
             )
 
-    async def _fail(self, deliveries: Sequence[Delivery], failure: BaseException) -> None:
+    def _note(self, deliveries: Sequence[Delivery], failure: BaseException) -> None:
         self._metrics.handler_errors += len(deliveries)
         first = deliveries[0]
         logger.warning(
@@ -193,4 +202,8 @@ class Worker:
             *(self._cfg.group, len(deliveries), first.id, first.source.stream, first.attempt, shown(failure)),
             exc_info=failure,
         )
-        await self._subscription.settling.give_back(deliveries, None, shown(failure))
+
+
+def _first_of(errors: BaseExceptionGroup) -> BaseException:
+    first = errors.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
