@@ -6,6 +6,7 @@ from typing import Literal
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.errors import Rejected, UnsupportedOperation
+from papyra_streams.garbage import uncollected
 from papyra_streams.ports import Delivered, DeliveryPort, Joined, Member, Settled
 
 from . import group_replies
@@ -52,7 +53,8 @@ class RespDeliveries(RespPart, DeliveryPort):
             if claim_idle_ms is None or "syntax error" not in str(error):
                 raise
             raise UnsupportedOperation("This server's reads do not claim; those of Redis 8.4 do.") from error
-        return group_replies.taken(reply)
+        with uncollected():
+            return group_replies.taken(reply)
 
     async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
         keys = (member.stream, member.state, member.pause)

@@ -8,6 +8,7 @@ from operator import attrgetter
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.records import Record, Unreadable, read
+from papyra_streams.garbage import uncollected
 from papyra_streams.ports import DeadEntry, Delivered
 
 from .delivery import DELIVERED_TOO_OFTEN, Delivery, Settler, State
@@ -42,7 +43,8 @@ class Reception:
     async def receive(self, delivered: Sequence[Delivered]) -> None:
         """Put in hand what can be handled, and in quarantine what cannot."""
         # First what waits for nobody: the server may refuse the rest, which it gives again in time.
-        refused = [self._put_in_hand(source, some) for source, some in self._by_source(delivered)]
+        with uncollected():
+            refused = [self._put_in_hand(source, some) for source, some in self._by_source(delivered)]
         for source, bad, dead in refused:
             if bad:
                 await self._quarantining.retire(source, bad)
