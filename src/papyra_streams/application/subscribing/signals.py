@@ -9,15 +9,16 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from papyra_streams.tasks import spawn
+from papyra_streams.tasks import DetachedTask, spawn
 
 
 class _Listening:
-    """The workers of one event loop, of which one at a time listens for them all."""
+    """The workers of one event loop, and the task that listens for them all, from the first to the last of them."""
 
     def __init__(self) -> None:
         self.turn = anyio.Lock()
         self.workers: set[anyio.Event] = set()
+        self.task: DetachedTask[None] | None = None
 
 
 _listening: anyio.lowlevel.RunVar[_Listening] = anyio.lowlevel.RunVar("papyra-streams workers")
@@ -35,18 +36,26 @@ async def termination() -> AsyncGenerator[anyio.Event, None]:
         _listening.set(listening)
     terminated = anyio.Event()
     listening.workers.add(terminated)
-    task = spawn(partial(_listen, listening), name="papyra-streams signals")
+    if listening.task is None or listening.task.done:
+        listening.task = spawn(partial(_listen, listening), name="papyra-streams signals")
     try:
         yield terminated
     finally:
         listening.workers.discard(terminated)
+        if not listening.workers:
+            await _end(listening)
+
+
+async def _end(listening: _Listening) -> None:
+    task, listening.task = listening.task, None
+    if task:
         task.cancel()
         with anyio.CancelScope(shield=True):
             await task.wait()
 
 
 async def _listen(listening: _Listening) -> None:
-    # Whoever holds it may end before the others; the next one listens then.
+    # Whoever listened before them may be about to end.
     async with listening.turn:
         # Where a signal has a handler, the program around this one decides when to stop.
         if (
