@@ -1,5 +1,6 @@
 """When a worker ends, and what it finishes before, without a server."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -214,6 +215,26 @@ async def test_what_is_in_hand_is_finished_though_the_reading_has_failed(bench: 
         await bench.process(handle, concurrency=2, grace=5)
     assert finished == [1]
     assert bench.store.gone == ["me"]
+
+
+def test_a_handler_that_is_cancelled_with_its_event_loop_has_not_failed(bench: Bench) -> None:
+    bench.write(range(3))
+
+    async def main() -> None:
+        begun: list[int] = []
+
+        async def handle(delivery: Delivery) -> None:
+            begun.append(number_of(delivery))
+            await anyio.sleep_forever()
+
+        worker = asyncio.ensure_future(bench.process(handle, concurrency=3, max_deliveries=1))
+        await until(lambda: len(begun) == 3)
+        assert not worker.done()
+
+    asyncio.run(main())
+    assert bench.metrics.handler_errors == 0
+    assert [counted for *_, counted in bench.store.released] == [False] * 3
+    assert bench.store.buried == []
 
 
 async def test_what_hangs_is_given_a_grace_too_where_the_reading_has_failed(bench: Bench) -> None:

@@ -176,6 +176,24 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_has_failed(bench: 
     assert bench.metrics.handler_errors == 1
 
 
+async def test_a_handler_with_tasks_of_its_own_that_takes_too_long_has_taken_too_long(
+    bench: Bench, stop: anyio.Event
+) -> None:
+    bench.write([1])
+
+    async def handle(_: Delivery) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                tasks.start_soon(anyio.sleep_forever)
+        finally:
+            stop.set()
+
+    await bench.process(handle, stop=stop, timeout=0.05, max_deliveries=1)
+    ((dead, _),) = bench.store.buried
+    assert dead.error == "TimeoutError('the handler took longer than 0.05 seconds')"
+
+
 async def test_a_handler_whose_entry_is_taken_over_is_cancelled(bench: Bench, stop: anyio.Event) -> None:
     bench.write([1])
     begun, cancelled = anyio.Event(), anyio.Event()

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.errors import InvalidValue
@@ -62,7 +63,11 @@ class Worker:
             async with anyio.create_task_group() as watching:
                 for event in (self._failed, self._subscription.hand.failed, *stops):
                     watching.start_soon(self._stop_after, event)
-                await self._ended.wait()
+                try:
+                    await self._ended.wait()
+                finally:
+                    # Before handlers are cancelled that are in the same event loop's last moment: no failure of theirs.
+                    self._ended.set()
                 watching.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -157,8 +162,14 @@ class Worker:
         except anyio.get_cancelled_exc_class() as error:
             if self._ended.is_set() or scope.cancel_called or not forget_cancellation():
                 raise
+            # Where all tasks are cancelled, as at the end of an event loop, the worker may be told after this handler.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+            if self._ended.is_set():
+                raise
             return error
         except BaseExceptionGroup as errors:
+            if scope.cancel_called and not errors.split(anyio.get_cancelled_exc_class())[1]:
+                raise
             return self._failure_of(errors)
         except BaseException as error:  # noqa: BLE001 -- a handler may fail in any way; the worker goes on
             return error
