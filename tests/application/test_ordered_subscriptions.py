@@ -10,7 +10,7 @@ import pytest
 from papyra_streams import Delivery, Indeterminate, StreamsError, Unavailable
 from papyra_streams.application.subscribing.subscription import Subscription
 from papyra_streams.domain.entries import EntryId
-from papyra_streams.ports import Delivered, Member
+from papyra_streams.ports import Delivered, Joined, Member
 
 from .fake_groups import Group, Pending
 from .subscribers import STREAM, Bench, next_of, number_of, until
@@ -241,7 +241,73 @@ async def test_what_was_pending_before_the_lead_lapsed_is_asked_for_again_after_
         assert [number for number, _ in await handle(subscription, 2)] == [0, 1]
 
 
+async def test_what_waits_for_its_next_attempt_goes_with_the_lead(bench: Bench) -> None:
+    bench.write([0], actor="x")
+    bench.write([1, 2], actor="a")
+    async with bench.subscription(ordering="actor") as subscription:
+        other = await next_of(subscription)
+        await (await next_of(subscription)).nack(delay=0.5)
+        bench.store.leaders[STREAM] = "new leader"
+        # The new leader has yet to claim what is pending.
+        await until(lambda: other.is_lost)
+        with anyio.move_on_after(0.6):
+            pytest.fail(f"{await anext(subscription)} came to one who does not lead.")
+
+
+async def test_what_another_leader_finished_is_not_handled_again(bench: Bench) -> None:
+    bench.write(range(3))
+    async with bench.subscription(ordering="stream", claim_idle=0.2) as subscription:
+        first = await next_of(subscription)
+        await until(lambda: len(subscription.hand.all()) == 3)
+        for verb in ("renew", "lead"):
+            bench.store.faults[verb] = deque(AWAY for _ in range(10_000))
+        # For longer than the lead lasts.
+        await anyio.sleep(0.3)
+        bench.store.pending_of(STREAM).clear()
+        for verb in ("renew", "lead"):
+            bench.store.faults[verb].clear()
+        await until(lambda: first.is_lost)
+        await nothing_comes(subscription)
+    assert bench.metrics.leases_lost == 3
+
+
+@pytest.mark.parametrize("most", [1, 5])
+async def test_what_was_given_back_unused_is_unused_though_the_next_leader_asks_twice(bench: Bench, most: int) -> None:
+    bench.write([1], actor="a")
+    bench.write([2], actor="b")
+    leave_behind(bench, [0, 1])
+    bench.store.faults["take_again"] = deque([AWAY])
+    async with bench.subscription(ordering="actor", max_deliveries=most) as subscription:
+        assert (1, 1) in await handle(subscription, 1 if most == 1 else 2)
+
+
 # -- after lost groups
+
+
+@pytest.mark.parametrize("how", ["another one creates it", "the reply is lost"])
+async def test_a_lost_group_that_is_there_again_is_known_by_where_it_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    join = bench.store.join
+
+    async def join_late(member: Member, **named: Any) -> Joined:
+        if how == "another one creates it":
+            bench.store.groups_of.setdefault(STREAM, Group(EntryId(0, 0)))
+        return await join(member, **named)
+
+    bench.write([0], actor="x")
+    bench.write([1, 2, 3], actor="a")
+    async with bench.subscription(ordering="actor") as subscription:
+        slow = await next_of(subscription)
+        await (await next_of(subscription)).ack()
+        under_way = await next_of(subscription)
+        monkeypatch.setattr(bench.store, "join", join_late)
+        if how == "the reply is lost":
+            bench.store.late_faults["join"] = deque([NO_REPLY])
+        lose_group(bench)
+        await until(lambda: under_way.is_lost and slow.is_lost)
+        seen = [number for number, _ in await handle(subscription, 4)]
+    assert [number for number in seen if number] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("waits", ["in its handler", "for its next attempt"])

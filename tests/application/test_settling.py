@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from papyra_streams import OutOfMemory
+from papyra_streams import Delivery, Indeterminate, LeaseLost, Unavailable
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.kinds import AUDITS, EVENTS
 from papyra_streams.ports import Member, Settled
@@ -60,12 +60,73 @@ async def test_a_text_that_cannot_be_stored_is_put_in_other_words(bench: Bench) 
     assert len(dead.reason) < 2100
 
 
-async def test_what_an_attempt_that_failed_has_put_in_quarantine_is_there(bench: Bench) -> None:
+@pytest.mark.parametrize("verb", ["settle", "release", "bury"])
+async def test_what_was_done_though_the_reply_was_lost_is_done(bench: Bench, verb: str) -> None:
     bench.write([1])
-    bench.store.late_faults["bury"] = deque([OutOfMemory("OOM")])
+    bench.store.late_faults[verb] = deque([Indeterminate("No reply.")])
     async with bench.subscription() as subscription:
-        await (await next_of(subscription)).reject("no good")
-    assert (bench.metrics.entries_quarantined, bench.metrics.leases_lost) == (1, 0)
+        await carry_out(verb, await next_of(subscription))
+    assert bench.metrics.leases_lost == 0
+    assert bench.metrics.entries_quarantined == (verb == "bury")
+
+
+@pytest.mark.parametrize("verb", ["settle", "release", "bury"])
+@pytest.mark.parametrize("has_finished", [True, False])
+async def test_what_another_worker_took_while_the_server_was_away_is_told_as_lost(
+    bench: Bench, verb: str, *, has_finished: bool
+) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription, anyio.create_task_group() as tasks:
+        delivery = await next_of(subscription)
+        bench.store.faults[verb] = deque([Unavailable("The server is away.")])
+
+        async def take_over() -> None:
+            await until(lambda: verb in bench.store.calls)
+            bench.store.steal(STREAM, [delivery.entry_id], "other")
+            if has_finished:
+                del bench.store.pending_of(STREAM)[delivery.entry_id]
+
+        tasks.start_soon(take_over)
+        with pytest.raises(LeaseLost):
+            await carry_out(verb, delivery)
+    assert bench.metrics.leases_lost == 1
+    assert bench.metrics.entries_quarantined == 0
+
+
+@pytest.mark.parametrize("verb", ["settle", "release", "bury"])
+async def test_what_was_deleted_from_the_stream_is_settled_in_silence(bench: Bench, verb: str) -> None:
+    bench.write([1])
+    async with bench.subscription() as subscription:
+        delivery = await next_of(subscription)
+        bench.store.streams[STREAM].clear()
+        bench.store.pending_of(STREAM).clear()
+        await carry_out(verb, delivery)
+    assert bench.metrics.leases_lost == 0
+
+
+async def carry_out(verb: str, delivery: Delivery) -> None:
+    """Settle a delivery in the way that asks the server for a step."""
+    match verb:
+        case "settle":
+            await delivery.ack()
+        case "release":
+            await delivery.nack(delay=0)
+        case _:
+            await delivery.reject("no good")
+
+
+@pytest.mark.parametrize("most", [None, 1])
+async def test_giving_back_may_be_repeated_where_the_caller_was_cancelled(bench: Bench, most: int | None) -> None:
+    bench.write([1])
+    verb = "bury" if most else "release"
+    async with bench.subscription(max_deliveries=most) as subscription:
+        delivery = await next_of(subscription)
+        bench.store.faults[verb] = deque([Unavailable("The server is away.")])
+        with anyio.move_on_after(0.02) as waiting:
+            await delivery.nack(delay=0)
+        assert waiting.cancelled_caught
+        await delivery.nack(delay=0)
+    assert bench.metrics.leases_lost == 0
 
 
 async def test_a_fault_that_nobody_foresaw_in_renewing_leases_is_told(

@@ -65,7 +65,7 @@ async def until_answered(
 ) -> ResultT:
     """Try until the server answers; once ``ending`` is set, only once more.
 
-    :param doubt: called where the server may have done what was asked, or the first steps of it, and is asked again
+    :param doubt: called where the server may have done what was asked, and it is asked for again
     :raises StreamsError: what does not go away by waiting; and the last outage, if it ends
     """
     while True:
@@ -74,7 +74,8 @@ async def until_answered(
         except OUTAGES as error:
             if ending.is_set():
                 raise
-            doubt()
+            if isinstance(error, Indeterminate):
+                doubt()
             await pause(outage.next_delay(error), ending)
         else:
             outage.is_over()

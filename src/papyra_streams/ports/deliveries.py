@@ -46,7 +46,7 @@ class Delivered(NamedTuple):
 class Settled:
     """What became of entries a consumer wanted to settle, or keep.
 
-    ``done`` -- those that were its own
+    ``done`` -- those that were its own; also those that were deleted from the stream, which nobody else can have
     ``gone`` -- those that are pending for nobody: acknowledged before, or the group was created anew
     ``taken`` -- those that another consumer has claimed; nothing was done with them
     """
@@ -140,11 +140,7 @@ class DeliveryPort(ABC):
 
     @abstractmethod
     async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
-        """Acknowledge those that this consumer holds, and save how far the group has finished.
-
-        One that is pending for nobody is done all the same if the stream no longer has it, and not gone: nobody else
-        can have been given it since.
-        """
+        """Acknowledge those that this consumer holds, and save how far the group has finished."""
 
     @abstractmethod
     async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:

@@ -9,14 +9,6 @@ if #own == 0 then
 end
 local words = {unpack(own)}
 words[#words + 1] = 'JUSTID'
-local renewed = {}
-for _, id in ipairs(redis.call('XCLAIM', stream, group, consumer, 0, unpack(words))) do
-  renewed[id] = true
-end
--- From 7.0 on, a claim takes what the stream no longer has off the pending list.
-for _, id in ipairs(own) do
-  if not renewed[id] then
-    gone[#gone + 1] = id
-  end
-end
+-- From 7.0 on, this takes what the stream no longer has off the pending list.
+redis.call('XCLAIM', stream, group, consumer, 0, unpack(words))
 return {gone, taken}

@@ -152,7 +152,7 @@ class Delivery:
             check_number_of_seconds("delay", delay)
         if self.state is State.OPEN:
             await self._settler.give_back([self], delay, "")
-        if self.state is State.RETURNING:
+        if self.state in {State.RETURNING, State.SETTLING}:
             await self._wait()
         self._check(State.RETURNED, State.REJECTED)
 

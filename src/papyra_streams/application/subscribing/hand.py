@@ -28,6 +28,7 @@ class Hand:
         self._takers: deque[anyio.Event] = deque()
         self._changed = anyio.Event()
         self._has_ended = False
+        self._is_closed = False
         self.failed = anyio.Event()
         self.error: Exception | None = None
         self._rousing: DetachedTask[None] | None = None
@@ -71,18 +72,19 @@ class Hand:
 
         :raises StreamsError: what ended the reading, after what was read before
         """
-        while True:
+        while not self._is_closed:
             batch = self._order.next(most)
             if batch:
                 if self._order.is_ready:
                     self._rouse()
                 return batch
-            if self._has_ended and self._order.is_empty:
-                self._wake_taker()
-                if self.error:
-                    raise self.error
-                return []
+            if self._has_ended and self._order.is_over:
+                break
             await self._wait_for_turn()
+        self._wake_taker()
+        if self.error:
+            raise self.error
+        return []
 
     def _rouse(self) -> None:
         """Have others take the rest, unless whoever takes now does so at once."""
@@ -111,6 +113,11 @@ class Hand:
     def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
         """Find those among some to be added that would be handed out first, as `Order.first_of_each` does."""
         return self._order.first_of_each(deliveries, most, left)
+
+    def keep(self, delivery: Delivery) -> None:
+        """Note that one stays in hand, to be handed out anew later."""
+        delivery.conclude(State.RETURNED)
+        self._wake_taker()
 
     def replace(self, delivery: Delivery) -> None:
         """Hand out an entry anew that waits in hand for that, unless it was lost meanwhile, and read again."""
@@ -155,6 +162,11 @@ class Hand:
             self.failed.set()
         self._changed.set()
         self._wake_taker()
+
+    def close(self) -> None:
+        """Hand out nothing any more, whatever is still in hand."""
+        self._is_closed = True
+        self.end()
 
     def _wake_taker(self) -> None:
         if self._takers:

@@ -43,8 +43,8 @@ class Intake(Protocol):
     def rejoin(self) -> None:
         """Begin anew where a group was missing: what else it had is gone as well."""
 
-    def forget(self, source: Source) -> None:
-        """Begin anew with a stream whose group was lost, and created anew: it gives what is in hand once more."""
+    def forget(self, source: Source, after: EntryId) -> None:
+        """Note that a stream's group may have been lost and created anew: it goes on after an id."""
 
 
 class Sharing:
@@ -78,7 +78,7 @@ class Sharing:
     def rejoin(self) -> None:
         """Go on: nobody has more of a group than others."""
 
-    def forget(self, source: Source) -> None:
+    def forget(self, source: Source, after: EntryId) -> None:
         """Go on: what is in hand is lost when its acknowledgement is refused."""
 
     async def turn(self) -> None:
@@ -147,6 +147,7 @@ class _Course:
     ``led_until`` -- until when this worker alone reads it, for sure, on the event loop's clock
     ``after`` -- up to where its pending entries were taken; None once there are no others
     ``left`` -- of how many that may have been under way each of its lanes is still short, as far as they were taken
+    ``unused`` -- which of those that were taken but not received yet were never handed out by any worker
     ``next_sweep`` -- when to look for entries that nobody works on, which a former leader may leave at the last moment
     """
 
@@ -154,6 +155,7 @@ class _Course:
     led_until: float = -inf
     after: EntryId | None = _BEFORE_ALL
     left: dict[Hashable, int] = field(default_factory=dict)
+    unused: set[EntryId] = field(default_factory=set)
     next_sweep: float = -inf
 
     @property
@@ -207,10 +209,14 @@ class Leading:
         for course in self._courses:
             course.led_until = min(course.led_until, anyio.current_time())
 
-    def forget(self, source: Source) -> None:
-        """Lose what is in hand at once: what is behind an entry is not to be handled before that one comes again."""
+    def forget(self, source: Source, after: EntryId) -> None:
+        """Lose at once what will come again: what is behind an entry is not to be handled before that one.
+
+        Nothing that the group has given lies behind where it goes on, unless it was lost.
+        """
         waiting = (State.OPEN, State.RETURNED)
-        self._lose([delivery for delivery in self._hand.of(source) if delivery.state in waiting])
+        held = self._hand.of(source)
+        self._lose([delivery for delivery in held if delivery.state in waiting and delivery.entry_id > after])
 
     async def renew(self) -> None:
         """Stay the leader of what this worker leads, also while it reads nothing any more."""
@@ -249,7 +255,9 @@ class Leading:
         elif had_led:
             course.led_until = -inf
             course.begin_anew()
-            self._lose([delivery for delivery in self._hand.of(course.source) if delivery.is_open])
+            course.unused.clear()
+            # What waits for its next attempt is the new leader's, too.
+            self.forget(course.source, _BEFORE_ALL)
 
     async def _catch_up(self, course: _Course) -> None:
         count = min(self._hand.free, _MOST_AT_ONCE)
@@ -259,16 +267,26 @@ class Leading:
         in_hand = [*self._hand.by_id(course.source)]
         before, left = course.left, course.left.copy()
         pending = await self._store.take_pending(course.source.member, count=count, after=course.after, but=in_hand)
-        taken = await self._count_begun(course.source, pending, left)
+        course.unused.update(one.entry.id for one in pending if not one.attempt)
+        taken = await self._count_begun(course, pending, left)
         if course.is_led and course.left is before:
-            course.after, course.left = pending[-1].entry.id if len(pending) == count else None, left
+            if len(pending) == count:
+                course.after, course.left = pending[-1].entry.id, left
+            else:
+                course.after, course.left = None, {}
+            course.unused.difference_update(one.entry.id for one in pending)
             await self._reception.receive(taken)
 
     async def _count_begun(
-        self, source: Source, pending: Sequence[Delivered], left: dict[Hashable, int]
+        self, course: _Course, pending: Sequence[Delivered], left: dict[Hashable, int]
     ) -> list[Delivered]:
         """Count an attempt with those that may have been under way; the others only waited for their turn."""
-        begun = self._reception.begun(source, pending, self._cfg.batch_size or 1, left)
+        source = course.source
+        # Such a one has its first attempt on the server by now, but if it was taken in vain nobody began with it.
+        known = [
+            one._replace(attempt=0) if one.attempt == 1 and one.entry.id in course.unused else one for one in pending
+        ]
+        begun = self._reception.begun(source, known, self._cfg.batch_size or 1, left)
         again = await self._store.take_again(source.member, begun) if begun else []
         attempts = {one.entry.id: one.attempt for one in again}
         # Of those, what was not given is somebody else's by now.

@@ -15,8 +15,8 @@ class Order(Protocol):
     """Deliveries that wait to be handed out."""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits to be handed out, now or later."""
+    def is_over(self) -> bool:
+        """Whether nothing will be handed out soon, if nothing is added."""
 
     @property
     def is_ready(self) -> bool:
@@ -45,7 +45,7 @@ class AsTheyCome:
         self._waiting: deque[Delivery] = deque()
 
     @property
-    def is_empty(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there is nothing."""
         return not self._waiting
 
@@ -81,11 +81,16 @@ class AsTheyCome:
 
 
 class _Lane:
-    """What must be handled one after another: those that wait, by their ids, and how many were handed out."""
+    """What must be handled one after another: those that wait, by their ids, and those that were handed out."""
 
     def __init__(self) -> None:
         self.waiting: list[Delivery] = []
-        self.out: set[EntryId] = set()
+        self.out: dict[EntryId, Delivery] = {}
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether one that was handed out is to come again first."""
+        return any(delivery.state is State.RETURNED for delivery in self.out.values())
 
 
 class InLanes:
@@ -97,9 +102,9 @@ class InLanes:
         self._ready: deque[Hashable] = deque()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no lane has anything that waits."""
-        return not any(lane.waiting for lane in self._lanes.values())
+    def is_over(self) -> bool:
+        """Whether all that waits is behind an entry that waits for its next attempt."""
+        return not self._ready and not any(lane.waiting and not lane.is_held_up for lane in self._lanes.values())
 
     @property
     def is_ready(self) -> bool:
@@ -118,7 +123,7 @@ class InLanes:
         was_waiting = bool(lane.waiting)
         insort(lane.waiting, delivery, key=attrgetter("entry_id"))
         if delivery.entry_id in lane.out:
-            lane.out.discard(delivery.entry_id)
+            del lane.out[delivery.entry_id]
             was_waiting = False
         if not lane.out and not was_waiting:
             self._ready.append(key)
@@ -129,7 +134,7 @@ class InLanes:
             return []
         lane = self._lanes[self._ready.popleft()]
         batch, lane.waiting = lane.waiting[:most], lane.waiting[most:]
-        lane.out.update(delivery.entry_id for delivery in batch)
+        lane.out.update((delivery.entry_id, delivery) for delivery in batch)
         return batch
 
     def done(self, deliveries: Iterable[Delivery]) -> None:
@@ -151,7 +156,7 @@ class InLanes:
         key = delivery.lane
         lane = self._lanes[key]
         if delivery.entry_id in lane.out:
-            lane.out.discard(delivery.entry_id)
+            del lane.out[delivery.entry_id]
             if lane.waiting and not lane.out:
                 self._ready.append(key)
         else:

@@ -96,8 +96,8 @@ class Reading:
                 on_loss=self._cfg.on_group_lost,
                 expected=source in self._known,
             )
-            if joined.how != "found" and source in self._known:
-                self._intake.forget(source)
+            if source in self._known:
+                self._intake.forget(source, joined.after)
             self._known.add(source)
             self._missing.pop()
             if joined.how == "restored":

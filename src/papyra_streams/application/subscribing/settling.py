@@ -24,8 +24,9 @@ from .source import Source
 
 logger = logging.getLogger("papyra_streams")
 
-# One step on the server; bounded, so that nobody else waits for long.
+# One step on the server; bounded, so that nobody else waits for long. What is put in quarantine is copied whole.
 BATCH = 1000
+_BATCH_TO_BURY = 100
 # Beyond this the wait has long reached its limit.
 _MOST_DOUBLINGS = 60
 # What a quarantine shows of a reason, and of an exception.
@@ -64,7 +65,7 @@ class Settling:
         self._ending = anyio.Event()
         self._handled: defaultdict[Source, list[Delivery]] = defaultdict(list)
         self._acknowledging: DetachedTask[None] | None = None
-        self._tasks: set[DetachedTask[None]] = set()
+        self._tasks: dict[object, DetachedTask[None]] = {}
         # When each of those that wait here is to be delivered again.
         self._kept: dict[Delivery, float] = {}
         self.gives_back_abandoned = True
@@ -96,10 +97,12 @@ class Settling:
 
         :raises StreamsError: what does not go away by waiting
         """
-        outcome, doubtful = await self._answer(partial(self._quarantining.bury, source, dead), State.REJECTED)
-        # What is gone since an attempt whose answer was lost went by that attempt.
-        there = {*outcome.done, *outcome.gone} if doubtful else {*outcome.done}
-        self._quarantining.note(source, [entry for entry in dead if entry.id in there])
+        for first in range(0, len(dead), _BATCH_TO_BURY):
+            some = dead[first : first + _BATCH_TO_BURY]
+            outcome, doubtful = await self._answer(partial(self._quarantining.bury, source, some), State.REJECTED)
+            # What is gone since an attempt whose answer was lost went by that attempt.
+            there = {*outcome.done, *outcome.gone} if doubtful else {*outcome.done}
+            self._quarantining.note(source, [entry for entry in some if entry.id in there])
 
     def abandon(self, delivery: Delivery) -> None:
         """Give one back whose ``async with`` was cancelled; the caller cannot wait for it."""
@@ -123,7 +126,7 @@ class Settling:
     async def finish(self) -> None:
         """Settle what is decided, and hand the rest over to whoever takes it first."""
         self.end()
-        for task in [*self._tasks, *filter(None, [self._acknowledging])]:
+        for task in [*self._tasks.values(), *filter(None, [self._acknowledging])]:
             await task.wait()
         # Each has failed, and is to be left alone for a while; but in order, the next leader takes it at once.
         now = anyio.current_time()
@@ -143,7 +146,7 @@ class Settling:
         short = {delivery: wait for delivery, wait in waits.items() if wait <= longest}
         for delivery, wait in waits.items():
             if delivery not in short:
-                delivery.conclude(State.RETURNED)
+                self._hand.keep(delivery)
                 self._kept[delivery] = anyio.current_time() + wait
                 self._begin(partial(self._keep, delivery, wait))
         tasks = [self._begin_to_bury(last, DELIVERED_TOO_OFTEN, error)] if last else []
@@ -173,7 +176,7 @@ class Settling:
                 self._metrics.entries_acknowledged += len(done)
 
     async def _bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
-        for source, some in _steps(deliveries):
+        for source, some in _steps(deliveries, _BATCH_TO_BURY):
             dead = [DeadEntry(id=one.entry_id, attempts=one.attempt, reason=reason, error=error) for one in some]
             done = await self._settle(some, partial(self._quarantining.bury, source, dead), State.REJECTED)
             there = {delivery.entry_id for delivery in done}
@@ -257,21 +260,25 @@ class Settling:
             self.fail(error)
 
     async def _answer(self, call: Callable[[], Awaitable[Settled]], state: State) -> tuple[Settled, bool]:
-        """Return what the server answers, and whether an earlier attempt may have been carried out, or a part of it."""
+        """Return what the server answers, and whether an earlier attempt may have been carried out."""
         doubts: list[bool] = []
         doubt = partial(doubts.append, True)  # noqa: FBT003 -- only how many there are is of interest
         outcome = await until_answered(call, self._outages[state], ending=self._ending, doubt=doubt)
         return outcome, bool(doubts)
 
     def _begin(self, function: Callable[[], Awaitable[None]]) -> DetachedTask[None]:
+        key = object()
+
         async def run() -> None:
             try:
                 await function()
             finally:
-                self._tasks.discard(task)
+                self._tasks.pop(key, None)
 
         task = spawn(run, name="papyra-streams settle")
-        self._tasks.add(task)
+        # Some event loops begin a task at once, and it may have ended.
+        if not task.done:
+            self._tasks[key] = task
         return task
 
     def _backoff(self, attempt: int) -> float:
@@ -289,11 +296,11 @@ def _mark(deliveries: Iterable[Delivery], state: State) -> None:
         delivery.state = state
 
 
-def _steps(deliveries: Iterable[Delivery]) -> Iterator[tuple[Source, list[Delivery]]]:
+def _steps(deliveries: Iterable[Delivery], size: int = BATCH) -> Iterator[tuple[Source, list[Delivery]]]:
     """Divide deliveries into steps of one stream each, each of a bounded size."""
     by_source: defaultdict[Source, list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         by_source[delivery.source].append(delivery)
     for source, some in by_source.items():
-        for first in range(0, len(some), BATCH):
-            yield source, some[first : first + BATCH]
+        for first in range(0, len(some), size):
+            yield source, some[first : first + size]

@@ -127,7 +127,7 @@ class Subscription:
             await self._leave()
         for task in self._tasks:
             task.cancel()
-        self.hand.end()
+        self.hand.close()
 
     async def _leave(self) -> None:
         for task in self._tasks:
@@ -170,8 +170,9 @@ class Subscription:
         held = self.hand.of(source)
         for first in range(0, len(held), BATCH):
             some = held[first : first + BATCH]
-            taken = (await self._store.renew(source.member, [delivery.entry_id for delivery in some])).taken
-            self.settling.lose([delivery for delivery in some if delivery.entry_id in taken and delivery.is_open])
+            outcome = await self._store.renew(source.member, [delivery.entry_id for delivery in some])
+            lost = outcome.taken | outcome.gone
+            self.settling.lose([delivery for delivery in some if delivery.entry_id in lost and delivery.is_open])
 
 
 def _order(cfg: SubscriptionConfig) -> Order:

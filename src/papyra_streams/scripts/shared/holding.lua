@@ -12,7 +12,8 @@ local function has_all(rows, ids)
 end
 
 -- Tells the entries that a consumer holds from those that are nobody's, and another's. Puts a row for each that it holds
--- into a table, if there is one.
+-- into a table, if there is one. What is nobody's and was deleted from the stream is told as neither: the pending list has
+-- lost it, and nobody else was given it.
 -- The ids are in ascending order. The range finds all of them at once, unless the consumer holds many others in between.
 local function divide(stream, group, consumer, ids, rows)
   local found = redis.call('XPENDING', stream, group, ids[1], ids[#ids], 2 * #ids, consumer)
@@ -27,7 +28,9 @@ local function divide(stream, group, consumer, ids, rows)
   for _, id in ipairs(ids) do
     local row = rows[id] or redis.call('XPENDING', stream, group, id, id, 1)[1]
     if not row then
-      gone[#gone + 1] = id
+      if #redis.call('XRANGE', stream, id, id) > 0 then
+        gone[#gone + 1] = id
+      end
     elseif row[2] ~= consumer then
       taken[#taken + 1] = id
     else
