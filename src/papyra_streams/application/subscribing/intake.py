@@ -3,15 +3,18 @@
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
+from papyra_streams.tasks import DetachedTask, spawn
 
 from .delivery import Delivery, State
 from .hand import Hand
@@ -46,6 +49,9 @@ class Intake(Protocol):
     def forget(self, source: Source, after: EntryId) -> None:
         """Note that a stream's group may have been lost and created anew: it goes on after an id."""
 
+    async def finish(self) -> None:
+        """Take in what is still on its way; nothing is read any more."""
+
 
 class Sharing:
     """Shares the entries with the group's other workers: whoever has room takes some.
@@ -68,6 +74,9 @@ class Sharing:
         self._next_sweep = anyio.current_time()
         # A read that gave nothing but stuck entries is followed by one for new ones.
         self._had_only_stuck = False
+        self._had_all_asked_for = False
+        # The next read, on its way while what the last one gave is decoded: there is room for all that it asks for.
+        self._ahead: DetachedTask[list[Delivered]] | None = None
 
     async def renew(self) -> None:
         """Keep nothing: everybody may read."""
@@ -81,11 +90,16 @@ class Sharing:
     def forget(self, source: Source, after: EntryId) -> None:
         """Go on: what is in hand is lost when its acknowledgement is refused."""
 
+    async def finish(self) -> None:
+        """Take in what was read ahead."""
+        if self._ahead:
+            await self._receive(await self._read(wait=False))
+
     async def turn(self) -> None:
         """Read new entries and, when it is time, stuck ones, each in turn first."""
         if self._claims is None:
             self._claims = (await self._store.capabilities()).claiming_reads
-        if anyio.current_time() < self._next_sweep:
+        if self._ahead or anyio.current_time() < self._next_sweep:
             await self._take_new(wait=True)
             return
         self._begins_with_stuck = not self._begins_with_stuck
@@ -97,9 +111,21 @@ class Sharing:
             await self._sweep()
 
     async def _take_new(self, *, wait: bool) -> None:
-        free = self._hand.free
-        if not free:
+        if not self._hand.free:
             return
+        taken = await self._read(wait=wait)
+        left = self._hand.free - len(taken)
+        if left > 0 and self._had_all_asked_for and anyio.current_time() < self._next_sweep:
+            self._ahead = spawn(partial(self._take, left, wait=False), name="papyra-streams read ahead")
+            # It is sent now. A cancellation would lose what was taken.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        await self._receive(taken)
+
+    async def _read(self, *, wait: bool) -> list[Delivered]:
+        ahead, self._ahead = self._ahead, None
+        return await (ahead.result() if ahead else self._take(self._hand.free, wait=wait))
+
+    async def _take(self, free: int, *, wait: bool) -> list[Delivered]:
         sources = _in_turn(self._to_read, free)
         longest = _LONGEST_TURN_MS if len(sources) < len(self._to_read) else round(self._cfg.sweep_interval * 1000)
         left_ms = round((self._next_sweep - anyio.current_time()) * 1000)
@@ -111,8 +137,9 @@ class Sharing:
             block_ms=max(1, min(left_ms, longest)) if wait and not self._had_only_stuck else 0,
             claim_idle_ms=self._cfg.claim_idle_ms if claims else None,
         )
-        self._had_only_stuck = len(taken) >= count and all(one.idle_ms for one in taken)
-        await self._receive(taken)
+        self._had_all_asked_for = len(taken) >= count
+        self._had_only_stuck = self._had_all_asked_for and all(one.idle_ms for one in taken)
+        return taken
 
     async def _sweep(self) -> None:
         has_found = False
@@ -217,6 +244,9 @@ class Leading:
         waiting = (State.OPEN, State.RETURNED)
         held = self._hand.of(source)
         self._lose([delivery for delivery in held if delivery.state in waiting and delivery.entry_id > after])
+
+    async def finish(self) -> None:
+        """Take in nothing: nothing is on its way."""
 
     async def renew(self) -> None:
         """Stay the leader of what this worker leads, also while it reads nothing any more."""

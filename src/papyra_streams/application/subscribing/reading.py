@@ -1,14 +1,14 @@
 """The task that keeps reading for a subscription, whatever happens to the connection or the group."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.application.outages import OUTAGES, Outage, pause
 from papyra_streams.domain.subscribing import SubscriptionConfig
-from papyra_streams.errors import AuthenticationFailed, GroupMissing, Indeterminate
+from papyra_streams.errors import AuthenticationFailed, GroupMissing, Indeterminate, StreamsError
 from papyra_streams.ports import DeliveryPort
 
 from .hand import Hand
@@ -51,13 +51,14 @@ class Reading:
 
     async def run(self) -> None:
         """Read, and end the hand with what ended the reading."""
-        try:
-            while not self._stopping.is_set():
-                await self._turn()
-        except Exception as error:  # noqa: BLE001 -- whoever takes deliveries is told
-            self._hand.end(error)
-        else:
-            self._hand.end()
+        fault = await _fault_of(self._read_on)
+        missed = await _fault_of(self._intake.finish)
+        # What did not arrive is given to others once it has been idle for long enough.
+        self._hand.end(fault or (None if isinstance(missed, StreamsError) else missed))
+
+    async def _read_on(self) -> None:
+        while not self._stopping.is_set():
+            await self._turn()
 
     async def _turn(self) -> None:
         if not self._hand.free:
@@ -106,3 +107,11 @@ class Reading:
                     "Group %r of %s was gone; it was created anew and goes on after %s.",
                     *(self._cfg.group, source.stream, joined.after),
                 )
+
+
+async def _fault_of(call: Callable[[], Awaitable[None]]) -> Exception | None:
+    try:
+        await call()
+    except Exception as error:  # noqa: BLE001 -- whoever takes deliveries is told
+        return error
+    return None
