@@ -59,11 +59,15 @@ async def test_each_entry_is_handled_and_acknowledged(bench: Bench, stop: anyio.
 async def test_so_many_handlers_run_at_a_time_as_asked_for_and_no_more(bench: Bench, stop: anyio.Event) -> None:
     bench.write(range(100))
     running, most, handled = 0, 0, 0
+    all_run = anyio.Event()
 
     async def handle(_: Delivery) -> None:
         nonlocal running, most, handled
         running += 1
         most = max(most, running)
+        if running == 7:
+            all_run.set()
+        await all_run.wait()
         await anyio.sleep(0.001)
         running -= 1
         handled += 1
