@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from papyra_streams import Delivery, Indeterminate, StreamsError, Unavailable
+from papyra_streams import Delivery, Indeterminate, LeaseLost, StreamsError, Unavailable
 from papyra_streams.application.subscribing.subscription import Subscription
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.ports import Delivered, Joined, Member
@@ -252,6 +252,47 @@ async def test_what_waits_for_its_next_attempt_goes_with_the_lead(bench: Bench) 
         await until(lambda: other.is_lost)
         with anyio.move_on_after(0.6):
             pytest.fail(f"{await anext(subscription)} came to one who does not lead.")
+
+
+@pytest.mark.parametrize("ordering", ["stream", "actor"])
+@pytest.mark.parametrize("has_failed", [True, False])
+async def test_what_is_behind_a_lost_entry_is_not_handed_out_before_that_one(
+    bench: Bench, ordering: str, *, has_failed: bool
+) -> None:
+    bench.write(range(4), actor="a")
+    async with bench.subscription(ordering=ordering, claim_idle=8.0) as subscription:
+        first = await next_of(subscription)
+        await until(lambda: len(subscription.hand.all()) == 4)
+        bench.store.leaders[STREAM] = "new leader"
+        bench.store.steal(STREAM, bench.store.pending_of(STREAM), "new leader")
+        if has_failed:
+            await first.nack(delay=0.01)
+        else:
+            with pytest.raises(LeaseLost):
+                await first.ack()
+        await nothing_comes(subscription)
+
+
+async def test_what_is_behind_an_entry_that_somebody_else_acknowledged_counts_no_attempt(bench: Bench) -> None:
+    bench.write(range(4), actor="a")
+    async with bench.subscription(ordering="actor", claim_idle=8.0) as subscription:
+        first = await next_of(subscription)
+        await until(lambda: len(subscription.hand.all()) == 4)
+        del bench.store.pending_of(STREAM)[FIRST]
+        with pytest.raises(LeaseLost):
+            await first.ack()
+        assert await handle(subscription, 3) == [(1, 1), (2, 1), (3, 1)]
+    assert bench.metrics.leases_lost == 1
+
+
+async def test_thousands_that_were_in_hand_of_a_lost_group_come_anew_and_in_order(bench: Bench) -> None:
+    bench.write(range(2500))
+    async with bench.subscription(ordering="stream", claim_idle=1.0, concurrency=2500) as subscription:
+        await next_of(subscription)
+        await until(lambda: len(subscription.hand.all()) == 2500)
+        # Another worker was told of the loss, and this one is not.
+        bench.store.groups_of[STREAM] = Group(EntryId(0, 0))
+        assert [number for number, _ in await handle(subscription, 5)] == [0, 1, 2, 3, 4]
 
 
 async def test_what_another_leader_finished_is_not_handled_again(bench: Bench) -> None:

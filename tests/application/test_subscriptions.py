@@ -1,7 +1,6 @@
 """What a subscription gives, and what becomes of it, without a server."""
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ from papyra.persistence.models import PersistedEvent
 
 from papyra_streams import (
     AuthenticationFailed,
-    GroupMissing,
     Indeterminate,
     InvalidValue,
     LeaseLost,
@@ -21,7 +19,7 @@ from papyra_streams import (
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS
-from papyra_streams.ports import Delivered, Settled
+from papyra_streams.ports import Settled
 
 from .subscribers import STREAM, Bench, messages, next_of, number_of, until
 
@@ -240,94 +238,6 @@ async def test_with_fewer_slots_than_streams_each_stream_has_its_turn(bench: Ben
                 seen.append(delivery.kind)
             assert sum(len(group.pending) for group in bench.store.groups_of.values()) <= 1
     assert sorted(seen[:3]) == sorted(kind.stream for kind in streams)
-
-
-# -- reading ahead
-
-
-class _Ahead:
-    """Holds back what is read ahead until it is let through, or fails it.
-
-    The first read is alone, since stuck entries are looked for after it; the second is the first one to be followed.
-    """
-
-    def __init__(self, bench: Bench, fault: Exception | None = None) -> None:
-        self.is_on_its_way = anyio.Event()
-        self.may_go = anyio.Event()
-        self.begins: Callable[[], None] = lambda: None
-        self._take = bench.store.take
-        self._fault = fault
-        self._begun = 0
-        bench.store.take = self._take_late  # type: ignore[method-assign]
-
-    async def _take_late(self, *args: Any, **kwargs: Any) -> list[Delivered]:
-        self._begun += 1
-        if self._begun > 2:
-            self.is_on_its_way.set()
-            self.begins()
-            await self.may_go.wait()
-        if self._begun > 2 and self._fault:
-            fault, self._fault = self._fault, None
-            raise fault
-        return await self._take(*args, **kwargs)
-
-
-async def test_the_next_read_is_on_its_way_before_the_last_one_is_taken_in(
-    bench: Bench, anyio_backend_name: str
-) -> None:
-    ahead = _Ahead(bench)
-    taken_in: list[int] = []
-    ahead.begins = lambda: taken_in.append(bench.metrics.entries_delivered)
-    bench.write(range(1100))
-    async with bench.subscription(concurrency=2000) as subscription:
-        await ahead.is_on_its_way.wait()
-        assert [number_of(await next_of(subscription)) for _ in range(1000)] == [*range(1000)]
-        ahead.may_go.set()
-        assert [number_of(await next_of(subscription)) for _ in range(100)] == [*range(1000, 1100)]
-    # On trio it is not fixed which of two tasks goes on first.
-    assert taken_in[0] == 500 or anyio_backend_name == "trio"
-
-
-async def test_a_read_ahead_asks_for_no_more_than_there_are_slots_left(bench: Bench) -> None:
-    bench.write(range(2000))
-    async with bench.subscription(concurrency=1200) as subscription:
-        for number in range(1200):
-            assert number_of(await next_of(subscription)) == number
-            assert len(bench.pending) <= 1200
-        with anyio.move_on_after(0.05):
-            await anext(subscription)
-        assert len(bench.pending) == 1200
-
-
-async def test_what_is_being_read_ahead_at_stop_is_handed_out(bench: Bench) -> None:
-    ahead = _Ahead(bench)
-    bench.write(range(1100))
-    async with bench.subscription(concurrency=2000) as subscription:
-        ahead.begins = subscription.stop
-        await ahead.is_on_its_way.wait()
-        ahead.may_go.set()
-        with anyio.fail_after(5):
-            assert [number_of(delivery) async for delivery in subscription] == [*range(1100)]
-
-
-@pytest.mark.parametrize("fault", [*OUTAGES, GroupMissing("NOGROUP")])
-async def test_a_read_ahead_that_fails_is_made_good(bench: Bench, fault: StreamsError) -> None:
-    ahead = _Ahead(bench, fault)
-    ahead.may_go.set()
-    bench.write(range(1100))
-    async with bench.subscription(concurrency=2000) as subscription:
-        assert [number_of(await next_of(subscription)) for _ in range(1100)] == [*range(1100)]
-
-
-async def test_what_fails_to_be_read_ahead_at_stop_is_nobodys_error(bench: Bench) -> None:
-    ahead = _Ahead(bench, AWAY)
-    bench.write(range(1100))
-    async with bench.subscription(concurrency=2000) as subscription:
-        ahead.begins = subscription.stop
-        await ahead.is_on_its_way.wait()
-        ahead.may_go.set()
-        with anyio.fail_after(5):
-            assert [number_of(delivery) async for delivery in subscription] == [*range(1000)]
 
 
 # -- stuck entries

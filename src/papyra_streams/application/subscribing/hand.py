@@ -114,6 +114,10 @@ class Hand:
         """Find those among some to be added that would be handed out first, as `Order.first_of_each` does."""
         return self._order.first_of_each(deliveries, most, left)
 
+    def behind(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Find those in hand that must not be handed out before some, as `Order.behind` does."""
+        return self._order.behind(deliveries)
+
     def keep(self, delivery: Delivery) -> None:
         """Note that one stays in hand, to be handed out anew later."""
         delivery.conclude(State.RETURNED)

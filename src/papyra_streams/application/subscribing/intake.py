@@ -1,7 +1,7 @@
 """Reading for a subscription: new entries and stuck ones by turns, never more than there is room for."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -26,8 +26,6 @@ _MOST_AT_ONCE = 500
 # Where not every stream has a slot, they are read by turns: how long one may keep the others waiting.
 _LONGEST_TURN_MS = 100
 
-Receive = Callable[[Sequence[Delivered]], Awaitable[None]]
-
 _BEFORE_ALL = EntryId(0, 0)
 
 
@@ -49,8 +47,14 @@ class Intake(Protocol):
     def forget(self, source: Source, after: EntryId) -> None:
         """Note that a stream's group may have been lost and created anew: it goes on after an id."""
 
+    def step_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Read some again that were never handed out, since one before them was lost."""
+
+    def stop(self) -> None:
+        """Begin no further read."""
+
     async def finish(self) -> None:
-        """Take in what is still on its way; nothing is read any more."""
+        """Take in what is still on its way."""
 
 
 class Sharing:
@@ -61,14 +65,19 @@ class Sharing:
     """
 
     def __init__(
-        self, store: StreamStore, cfg: SubscriptionConfig, sources: Sequence[Source], hand: Hand, receive: Receive
+        self,
+        store: StreamStore,
+        cfg: SubscriptionConfig,
+        sources: Sequence[Source],
+        hand: Hand,
+        reception: Reception,
     ) -> None:
         self._store = store
         self._cfg = cfg
         self._to_read = deque(sources)
         self._to_sweep = deque(sources)
         self._hand = hand
-        self._receive = receive
+        self._reception = reception
         self._claims: bool | None = None
         self._begins_with_stuck = True
         self._next_sweep = anyio.current_time()
@@ -77,6 +86,7 @@ class Sharing:
         self._had_all_asked_for = False
         # The next read, on its way while what the last one gave is decoded: there is room for all that it asks for.
         self._ahead: DetachedTask[list[Delivered]] | None = None
+        self._is_stopping = False
 
     async def renew(self) -> None:
         """Keep nothing: everybody may read."""
@@ -89,6 +99,13 @@ class Sharing:
 
     def forget(self, source: Source, after: EntryId) -> None:
         """Go on: what is in hand is lost when its acknowledgement is refused."""
+
+    def step_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Do nothing: no entry waits for another."""
+
+    def stop(self) -> None:
+        """Read ahead no more."""
+        self._is_stopping = True
 
     async def finish(self) -> None:
         """Take in what was read ahead."""
@@ -115,7 +132,8 @@ class Sharing:
             return
         taken = await self._read(wait=wait)
         left = self._hand.free - len(taken)
-        if left > 0 and self._had_all_asked_for and anyio.current_time() < self._next_sweep:
+        is_due = anyio.current_time() >= self._next_sweep
+        if left > 0 and self._had_all_asked_for and not is_due and not self._is_stopping:
             self._ahead = spawn(partial(self._take, left, wait=False), name="papyra-streams read ahead")
             # It is sent now. A cancellation would lose what was taken.
             await anyio.lowlevel.cancel_shielded_checkpoint()
@@ -123,7 +141,20 @@ class Sharing:
 
     async def _read(self, *, wait: bool) -> list[Delivered]:
         ahead, self._ahead = self._ahead, None
-        return await (ahead.result() if ahead else self._take(self._hand.free, wait=wait))
+        if not ahead:
+            return await self._take(self._hand.free, wait=wait)
+        try:
+            return await ahead.result()
+        except BaseException:
+            ahead.cancel()
+            raise
+
+    async def _receive(self, taken: Sequence[Delivered]) -> None:
+        refused = self._reception.take_in(taken)
+        if refused and self._ahead:
+            # The server may not be there for the others for long. Until they are in hand, nobody renews their leases.
+            refused += self._reception.take_in(await self._read(wait=False))
+        await self._reception.refuse(refused)
 
     async def _take(self, free: int, *, wait: bool) -> list[Delivered]:
         sources = _in_turn(self._to_read, free)
@@ -174,7 +205,7 @@ class _Course:
     ``led_until`` -- until when this worker alone reads it, for sure, on the event loop's clock
     ``after`` -- up to where its pending entries were taken; None once there are no others
     ``left`` -- of how many that may have been under way each of its lanes is still short, as far as they were taken
-    ``unused`` -- which of those that were taken but not received yet were never handed out by any worker
+    ``unused`` -- how many attempts those count that are to be taken, or taken anew, and did not begin with the last one
     ``next_sweep`` -- when to look for entries that nobody works on, which a former leader may leave at the last moment
     """
 
@@ -182,7 +213,7 @@ class _Course:
     led_until: float = -inf
     after: EntryId | None = _BEFORE_ALL
     left: dict[Hashable, int] = field(default_factory=dict)
-    unused: set[EntryId] = field(default_factory=set)
+    unused: dict[EntryId, int] = field(default_factory=dict)
     next_sweep: float = -inf
 
     @property
@@ -198,6 +229,11 @@ class _Course:
     def begin_anew(self) -> None:
         """Take what is pending from the first one on, and not what is being taken just now."""
         self.after, self.left = _BEFORE_ALL, {}
+
+    def begin_after_others(self) -> None:
+        """Take what is pending anew where another may have led meanwhile."""
+        self.begin_anew()
+        self.unused.clear()
 
 
 class Leading:
@@ -245,6 +281,18 @@ class Leading:
         held = self._hand.of(source)
         self._lose([delivery for delivery in held if delivery.state in waiting and delivery.entry_id > after])
 
+    def step_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Ask who leads, and then for all that is pending: what a new leader took is told by that."""
+        for course in self._courses:
+            behind = [delivery for delivery in deliveries if delivery.source == course.source]
+            if behind:
+                course.begin_anew()
+                course.unused.update((delivery.entry_id, delivery.attempt) for delivery in behind)
+                self._next_lead = -inf
+
+    def stop(self) -> None:
+        """Do nothing: nothing is read ahead."""
+
     async def finish(self) -> None:
         """Take in nothing: nothing is on its way."""
 
@@ -280,12 +328,11 @@ class Leading:
         if await self._store.lead(course.source.member, lease_ms=self._cfg.claim_idle_ms):
             if had_led and asked_at >= course.led_until:
                 # Another may have led meanwhile, and what was given since the lease ended was not taken.
-                course.begin_anew()
+                course.begin_after_others()
             course.led_until = asked_at + self._cfg.claim_idle
         elif had_led:
             course.led_until = -inf
-            course.begin_anew()
-            course.unused.clear()
+            course.begin_after_others()
             # What waits for its next attempt is the new leader's, too.
             self.forget(course.source, _BEFORE_ALL)
 
@@ -297,14 +344,16 @@ class Leading:
         in_hand = [*self._hand.by_id(course.source)]
         before, left = course.left, course.left.copy()
         pending = await self._store.take_pending(course.source.member, count=count, after=course.after, but=in_hand)
-        course.unused.update(one.entry.id for one in pending if not one.attempt)
+        # The server counts these as begun from now on.
+        course.unused.update((one.entry.id, 1) for one in pending if not one.attempt)
         taken = await self._count_begun(course, pending, left)
         if course.is_led and course.left is before:
             if len(pending) == count:
                 course.after, course.left = pending[-1].entry.id, left
             else:
                 course.after, course.left = None, {}
-            course.unused.difference_update(one.entry.id for one in pending)
+            for one in pending:
+                course.unused.pop(one.entry.id, None)
             await self._reception.receive(taken)
 
     async def _count_begun(
@@ -312,10 +361,7 @@ class Leading:
     ) -> list[Delivered]:
         """Count an attempt with those that may have been under way; the others only waited for their turn."""
         source = course.source
-        # Such a one has its first attempt on the server by now, but if it was taken in vain nobody began with it.
-        known = [
-            one._replace(attempt=0) if one.attempt == 1 and one.entry.id in course.unused else one for one in pending
-        ]
+        known = [one._replace(attempt=0) if one.attempt == course.unused.get(one.entry.id) else one for one in pending]
         begun = self._reception.begun(source, known, self._cfg.batch_size or 1, left)
         again = await self._store.take_again(source.member, begun) if begun else []
         attempts = {one.entry.id: one.attempt for one in again}

@@ -31,6 +31,9 @@ class Order(Protocol):
     def done(self, deliveries: Iterable[Delivery]) -> None:
         """Note that some need to be waited for no longer, whether they were handed out or not."""
 
+    def behind(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Find those that wait for some, and must not be handed out before these."""
+
     def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
         """Find those among some to be added that would be handed out first, up to so many of a lane.
 
@@ -70,6 +73,10 @@ class AsTheyCome:
     def done(self, deliveries: Iterable[Delivery]) -> None:
         """Nobody waits for them."""
 
+    def behind(self, deliveries: Iterable[Delivery]) -> list[Delivery]:  # noqa: ARG002 -- as its base says
+        """Find none."""
+        return []
+
     def first_of_each(
         self,
         deliveries: Iterable[Delivery],
@@ -91,6 +98,10 @@ class _Lane:
     def is_held_up(self) -> bool:
         """Whether one that was handed out is to come again first."""
         return any(delivery.state is State.RETURNED for delivery in self.out.values())
+
+    def all_that_wait(self) -> list[Delivery]:
+        """Return those that wait for their turn, or for their next attempt."""
+        return [*self.waiting, *(delivery for delivery in self.out.values() if delivery.state is State.RETURNED)]
 
 
 class InLanes:
@@ -141,6 +152,20 @@ class InLanes:
         """Let their lanes go on."""
         for delivery in deliveries:
             self._done(delivery)
+
+    def behind(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Return those that wait in their lanes."""
+        oldest: dict[Hashable, EntryId] = {}
+        for delivery in deliveries:
+            key = delivery.lane
+            oldest[key] = min(delivery.entry_id, oldest.get(key, delivery.entry_id))
+        return [
+            waiting
+            for key, entry_id in oldest.items()
+            if key in self._lanes
+            for waiting in self._lanes[key].all_that_wait()
+            if waiting.entry_id > entry_id
+        ]
 
     def first_of_each(self, deliveries: Iterable[Delivery], most: int, left: dict[Hashable, int]) -> list[Delivery]:
         """Return the first ones of each lane, in the order given, unless it had others before the first call."""

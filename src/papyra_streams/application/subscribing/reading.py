@@ -48,6 +48,7 @@ class Reading:
     def stop(self) -> None:
         """Read nothing any more; what the server holds back is waited for."""
         self._stopping.set()
+        self._intake.stop()
 
     async def run(self) -> None:
         """Read, and end the hand with what ended the reading."""

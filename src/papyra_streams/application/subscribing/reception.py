@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
 from math import inf
 from operator import attrgetter
+from typing import NamedTuple
 
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.domain.entries import EntryId
@@ -18,6 +19,19 @@ from .source import Source
 
 # What is known of an entry whose workers were killed over it.
 _NOBODY_SAID_WHY = "no worker lived to say why"
+
+
+class Refused(NamedTuple):
+    """What was read of a stream and cannot be handled: what nobody can read, and what was delivered too often."""
+
+    source: Source
+    bad: list[Unreadable]
+    dead: list[DeadEntry]
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is something."""
+        return bool(self.bad or self.dead)
 
 
 class Reception:
@@ -42,22 +56,30 @@ class Reception:
 
     async def receive(self, delivered: Sequence[Delivered]) -> None:
         """Put in hand what can be handled, and in quarantine what cannot."""
-        # First what waits for nobody: the server may refuse the rest, which it gives again in time.
+        await self.refuse(self.take_in(delivered))
+
+    def take_in(self, delivered: Sequence[Delivered]) -> list[Refused]:
+        """Put in hand what can be handled, and return the rest for `refuse`."""
         with uncollected():
-            refused = [self._put_in_hand(source, some) for source, some in self._by_source(delivered)]
-        for source, bad, dead in refused:
-            if bad:
-                await self._quarantining.retire(source, bad)
-            if dead:
-                await self._settler.bury_unseen(source, dead)
+            return [
+                refused
+                for source, some in self._by_source(delivered)
+                if (refused := self._put_in_hand(source, some)).is_any
+            ]
+
+    async def refuse(self, refused: Iterable[Refused]) -> None:
+        """Put in quarantine what cannot be handled; the server may refuse that, and gives it again in time."""
+        for each in refused:
+            if each.bad:
+                await self._quarantining.retire(each.source, each.bad)
+            if each.dead:
+                await self._settler.bury_unseen(each.source, each.dead)
 
     def _by_source(self, delivered: Sequence[Delivered]) -> Iterable[tuple[Source, Iterable[Delivered]]]:
         for stream, some in groupby(delivered, key=attrgetter("stream")):
             yield self._sources[stream], some
 
-    def _put_in_hand(
-        self, source: Source, delivered: Iterable[Delivered]
-    ) -> tuple[Source, list[Unreadable], list[DeadEntry]]:
+    def _put_in_hand(self, source: Source, delivered: Iterable[Delivered]) -> Refused:
         good: list[Delivery] = []
         bad: list[Unreadable] = []
         dead: list[DeadEntry] = []
@@ -79,7 +101,7 @@ class Reception:
         self._metrics.entries_delivered += len(good)
         self._metrics.entries_redelivered += redelivered
         self._hand.add(source, good)
-        return source, bad, dead
+        return Refused(source, bad, dead)
 
     def begun(
         self, source: Source, pending: Iterable[Delivered], most: int, left: dict[Hashable, int]

@@ -72,6 +72,8 @@ class Settling:
         """Whether a delivery whose ``async with`` is cancelled is given back, or left to the worker around it."""
         self.redeliver: Callable[[Delivered], object] = lambda _: None
         """Makes a delivery of what is in hand and was given anew."""
+        self.step_back: Callable[[list[Delivery]], object] = lambda _: None
+        """Reads deliveries again that were let go of and never handed out."""
         self.fail: Callable[[Exception], object] = lambda _: None
         """Called with what waiting does not mend."""
 
@@ -110,8 +112,12 @@ class Settling:
             self._begin(partial(self._give_back_abandoned, delivery))
 
     def lose(self, deliveries: Sequence[Delivery]) -> None:
-        """Let go of deliveries that are somebody else's now."""
-        lost = self._hand.conclude(deliveries, State.LOST)
+        """Let go of deliveries that are somebody else's now; and of those behind them in order, to read these again."""
+        behind = list({*self._hand.behind(deliveries)} - {*deliveries})
+        # At once, before any of those has its turn.
+        concluded = self._hand.conclude([*deliveries, *behind], State.LOST)
+        self.step_back(behind)
+        lost = {*concluded} - {*behind}
         self._metrics.leases_lost += len(lost)
         if lost:
             logger.warning(

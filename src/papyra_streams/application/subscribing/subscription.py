@@ -82,6 +82,7 @@ class Subscription:
         if self._reading:
             raise InvalidValue("A subscription is opened once; make another one.")
         intake = self._intake()
+        self.settling.step_back = intake.step_back
         self._reading = Reading(self._store, self.cfg, self._sources, self.hand, intake, self._metrics)
         self._tasks = [
             spawn(self._reading.run, name=f"papyra-streams read {self.cfg.group}"),
@@ -115,7 +116,7 @@ class Subscription:
 
     def _intake(self) -> Intake:
         if self.cfg.ordering == "none":
-            return Sharing(self._store, self.cfg, self._sources, self.hand, self._reception.receive)
+            return Sharing(self._store, self.cfg, self._sources, self.hand, self._reception)
         return Leading(self._store, self.cfg, self._sources, self.hand, self._reception, lose=self.settling.lose)
 
     def _fail(self, error: Exception) -> None:
@@ -167,12 +168,14 @@ class Subscription:
                 outage.is_over()
 
     async def _renew_leases(self, source: Source) -> None:
-        held = self.hand.of(source)
+        held, lost = self.hand.of(source), list[Delivery]()
         for first in range(0, len(held), BATCH):
             some = held[first : first + BATCH]
             outcome = await self._store.renew(source.member, [delivery.entry_id for delivery in some])
-            lost = outcome.taken | outcome.gone
-            self.settling.lose([delivery for delivery in some if delivery.entry_id in lost and delivery.is_open])
+            not_own = outcome.taken | outcome.gone
+            lost += [delivery for delivery in some if delivery.entry_id in not_own]
+        # Together, so that none of them has its turn since one before it is lost.
+        self.settling.lose([delivery for delivery in lost if delivery.is_open])
 
 
 def _order(cfg: SubscriptionConfig) -> Order:
