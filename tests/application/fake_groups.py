@@ -1,6 +1,6 @@
 """Consumer groups in memory that keep the ports' promises, and fail as they are told."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.errors import GroupMissing
-from papyra_streams.ports import Capabilities, DeadEntry, Delivered, Joined, Member, Settled
+from papyra_streams.ports import Capabilities, DeadEntry, Delivered, Joined, Member, PendingState, Settled
 
 from .fakes import FakeStore
 
@@ -157,6 +157,17 @@ class FakeGroups(FakeStore):
             claimed.append(Delivered(member.stream, entries[entry_id], row.deliveries + 1, row.idle_ms))
             pending[entry_id] = Pending(member.consumer, anyio.current_time(), row.deliveries + 1)
         return claimed
+
+    async def pending(self, stream: str, group: str) -> PendingState:
+        assert group == "workers"
+        await self._begin("pending")
+        if stream not in self.groups_of:
+            raise GroupMissing("There is no such group.")
+        rows = self.pending_of(stream)
+        consumers = Counter(row.consumer for row in rows.values())
+        return PendingState(
+            count=len(rows), oldest=min(rows, default=None), newest=max(rows, default=None), consumers=consumers
+        )
 
     async def renew(self, member: Member, ids: Sequence[EntryId]) -> Settled:
         await self._begin("renew")

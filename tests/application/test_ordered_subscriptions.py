@@ -285,6 +285,37 @@ async def test_what_is_behind_an_entry_that_somebody_else_acknowledged_counts_no
     assert bench.metrics.leases_lost == 1
 
 
+async def test_what_a_stopped_leader_is_given_when_it_goes_on_is_taken_before_what_is_newer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, has_gone_on = bench.store.take, False
+
+    async def take_after_the_other(*arguments: Any, **named: Any) -> list[Delivered]:
+        nonlocal has_gone_on
+        if not has_gone_on and bench.store.groups_of[STREAM].last_delivered == EntryId(2, 0):
+            has_gone_on = True
+            bench.store.groups_of[STREAM].last_delivered = EntryId(3, 0)
+            bench.store.groups_of[STREAM].pending[EntryId(3, 0)] = Pending("former", anyio.current_time(), 1)
+        return await take(*arguments, **named)
+
+    monkeypatch.setattr(bench.store, "take", take_after_the_other)
+    bench.write(range(6))
+    async with bench.subscription(ordering="stream", concurrency=2) as subscription:
+        seen = await handle(subscription, 6)
+    assert has_gone_on
+    assert [number for number, _ in seen] == [0, 1, 2, 3, 4, 5]
+    # Whether the former leader's handler had begun cannot be known.
+    assert [attempt for number, attempt in seen if number != 2] == [1] * 5
+
+
+@pytest.mark.parametrize("error", [AWAY, NO_REPLY])
+async def test_what_is_new_is_not_lost_where_it_cannot_be_asked_who_has_what(bench: Bench, error: StreamsError) -> None:
+    bench.write(range(4))
+    bench.store.faults["pending"] = deque([error])
+    async with bench.subscription(ordering="stream") as subscription:
+        assert await handle(subscription, 4) == [(number, 1) for number in range(4)]
+
+
 async def test_thousands_that_were_in_hand_of_a_lost_group_come_anew_and_in_order(bench: Bench) -> None:
     bench.write(range(2500))
     async with bench.subscription(ordering="stream", claim_idle=1.0, concurrency=2500) as subscription:

@@ -387,7 +387,22 @@ class Leading:
     async def _take_new(self, ready: Sequence[_Course], block_ms: int) -> None:
         members = [course.source.member for course in ready]
         count = min(self._hand.free // len(ready), _MOST_AT_ONCE)
+        as_led = [(course, course.left) for course in ready]
         taken = await self._store.take(members, count=count, block_ms=block_ms)
-        # A new leader has taken, with all that was pending, what came for a former one.
-        led = {course.source.stream for course in ready if course.is_led}
-        await self._reception.receive([one for one in taken if one.stream in led])
+        for course, left in as_led:
+            new = [one for one in taken if one.stream == course.source.stream]
+            # A new leader has taken, with all that was pending, what came for a former one; also if that leads again.
+            if new and course.is_led and course.left is left:
+                await self._take_in_hand(course, new)
+
+    async def _take_in_hand(self, course: _Course, new: Sequence[Delivered]) -> None:
+        # One that was stopped as it asked may be given entries once it goes on, which are before these, and no lease of
+        # its own tells that. Where anybody else has any, all of them are taken, in their order.
+        course.begin_anew()
+        course.unused.update((one.entry.id, one.attempt) for one in new)
+        member, begun = course.source.member, course.left
+        holders = (await self._store.pending(member.stream, member.group)).consumers
+        if not (holders.keys() - {member.consumer}) and course.is_led and course.left is begun:
+            course.after = None
+            course.unused.clear()
+            await self._reception.receive(new)
