@@ -273,6 +273,33 @@ async def test_what_is_behind_a_lost_entry_is_not_handed_out_before_that_one(
         await nothing_comes(subscription)
 
 
+async def test_what_is_read_while_an_entry_is_lost_comes_after_what_was_behind_that_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, is_asking, may_answer = bench.store.take, anyio.Event(), anyio.Event()
+
+    async def take_late(*arguments: Any, **named: Any) -> list[Delivered]:
+        taken = await take(*arguments, **named)
+        if taken and taken[-1].entry.id >= EntryId(5, 0):
+            is_asking.set()
+            await may_answer.wait()
+        return taken
+
+    monkeypatch.setattr(bench.store, "take", take_late)
+    bench.write(range(4), actor="a")
+    async with bench.subscription(ordering="actor", claim_idle=8.0) as subscription:
+        first = await next_of(subscription)
+        await until(lambda: len(subscription.hand.all()) == 4)
+        bench.write([4, 5], actor="a")
+        with anyio.fail_after(5):
+            await is_asking.wait()
+        del bench.store.pending_of(STREAM)[FIRST]
+        with pytest.raises(LeaseLost):
+            await first.ack()
+        may_answer.set()
+        assert [number for number, _ in await handle(subscription, 5)] == [1, 2, 3, 4, 5]
+
+
 async def test_what_is_behind_an_entry_that_somebody_else_acknowledged_counts_no_attempt(bench: Bench) -> None:
     bench.write(range(4), actor="a")
     async with bench.subscription(ordering="actor", claim_idle=8.0) as subscription:

@@ -20,12 +20,14 @@ from papyra_streams.tasks import DetachedTask, spawn
 
 from .delivery import Delivery
 from .hand import Hand
-from .intake import Intake, Leading, Sharing
+from .intake import Intake
+from .leading import Leading
 from .order import AsTheyCome, InLanes, Order
 from .quarantining import Quarantining
 from .reading import Reading
 from .reception import Reception
 from .settling import BATCH, Settling
+from .sharing import Sharing
 from .source import Source
 
 # Closing must not keep a process from ending where the server does not answer: how long it may take, in seconds.

@@ -1,0 +1,161 @@
+"""Reading what a group's workers share: new entries and stuck ones by turns, never more than there is room for."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import islice
+
+import anyio
+import anyio.lowlevel
+
+from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.subscribing import SubscriptionConfig
+from papyra_streams.ports import Delivered, StreamStore
+from papyra_streams.tasks import DetachedTask, spawn
+
+from .delivery import Delivery
+from .hand import Hand
+from .intake import LONGEST_TURN_MS, MOST_AT_ONCE
+from .reception import Reception
+from .source import Source
+
+
+class Sharing:
+    """Shares the entries with the group's other workers: whoever has room takes some.
+
+    Where the server gives stuck entries along with new ones, they are only looked for to clear the pending list of
+    those that the stream no longer has.
+    """
+
+    def __init__(
+        self,
+        store: StreamStore,
+        cfg: SubscriptionConfig,
+        sources: Sequence[Source],
+        hand: Hand,
+        reception: Reception,
+    ) -> None:
+        self._store = store
+        self._cfg = cfg
+        self._to_read = deque(sources)
+        self._to_sweep = deque(sources)
+        self._hand = hand
+        self._reception = reception
+        self._claims: bool | None = None
+        self._begins_with_stuck = True
+        self._next_sweep = anyio.current_time()
+        # A read that gave nothing but stuck entries is followed by one for new ones.
+        self._had_only_stuck = False
+        self._had_all_asked_for = False
+        # The next read, on its way while what the last one gave is decoded: there is room for all that it asks for.
+        self._ahead: DetachedTask[list[Delivered]] | None = None
+        self._is_stopping = False
+
+    async def renew(self) -> None:
+        """Keep nothing: everybody may read."""
+
+    def restart(self) -> None:
+        """Go on: what did not arrive is pending for this consumer, and stuck once it has been idle for long enough."""
+
+    def rejoin(self) -> None:
+        """Go on: nobody has more of a group than others."""
+
+    def forget(self, source: Source, after: EntryId) -> None:
+        """Go on: what is in hand is lost when its acknowledgement is refused."""
+
+    def step_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Do nothing: no entry waits for another."""
+
+    def stop(self) -> None:
+        """Read ahead no more."""
+        self._is_stopping = True
+
+    async def finish(self) -> None:
+        """Take in what was read ahead."""
+        if self._ahead:
+            await self._receive(await self._read(wait=False))
+
+    async def turn(self) -> None:
+        """Read new entries and, when it is time, stuck ones, each in turn first."""
+        if self._claims is None:
+            self._claims = (await self._store.capabilities()).claiming_reads
+        if self._ahead or anyio.current_time() < self._next_sweep:
+            await self._take_new(wait=True)
+            return
+        self._begins_with_stuck = not self._begins_with_stuck
+        if self._begins_with_stuck:
+            await self._sweep()
+            await self._take_new(wait=False)
+        else:
+            await self._take_new(wait=False)
+            await self._sweep()
+
+    async def _take_new(self, *, wait: bool) -> None:
+        if not self._hand.free:
+            return
+        taken = await self._read(wait=wait)
+        left = self._hand.free - len(taken)
+        is_due = anyio.current_time() >= self._next_sweep
+        if left > 0 and self._had_all_asked_for and not is_due and not self._is_stopping:
+            self._ahead = spawn(partial(self._take, left, wait=False), name="papyra-streams read ahead")
+            # It is sent now. A cancellation would lose what was taken.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        await self._receive(taken)
+
+    async def _read(self, *, wait: bool) -> list[Delivered]:
+        ahead, self._ahead = self._ahead, None
+        if not ahead:
+            return await self._take(self._hand.free, wait=wait)
+        try:
+            return await ahead.result()
+        except BaseException:
+            ahead.cancel()
+            raise
+
+    async def _receive(self, taken: Sequence[Delivered]) -> None:
+        refused = self._reception.take_in(taken)
+        if refused and self._ahead:
+            # The server may not be there for the others for long. Until they are in hand, nobody renews their leases.
+            refused += self._reception.take_in(await self._read(wait=False))
+        await self._reception.refuse(refused)
+
+    async def _take(self, free: int, *, wait: bool) -> list[Delivered]:
+        sources = _in_turn(self._to_read, free)
+        longest = LONGEST_TURN_MS if len(sources) < len(self._to_read) else round(self._cfg.sweep_interval * 1000)
+        left_ms = round((self._next_sweep - anyio.current_time()) * 1000)
+        claims = self._claims and not self._had_only_stuck
+        count = min(free // len(sources), MOST_AT_ONCE)
+        taken = await self._store.take(
+            [source.member for source in sources],
+            count=count,
+            block_ms=max(1, min(left_ms, longest)) if wait and not self._had_only_stuck else 0,
+            claim_idle_ms=self._cfg.claim_idle_ms if claims else None,
+        )
+        self._had_all_asked_for = len(taken) >= count
+        self._had_only_stuck = self._had_all_asked_for and all(one.idle_ms for one in taken)
+        return taken
+
+    async def _sweep(self) -> None:
+        has_found = False
+        for source in _in_turn(self._to_sweep, len(self._to_sweep)):
+            if not self._hand.free:
+                # It remains due.
+                return
+            stuck = await self._store.take_stuck(
+                source.member,
+                count=min(self._hand.free, MOST_AT_ONCE),
+                min_idle_ms=self._cfg.claim_idle_ms,
+                pause_ms=max(1, round(self._cfg.sweep_interval * 1000 / 2)),
+            )
+            has_found = has_found or bool(stuck)
+            await self._receive(stuck)
+        if not has_found:
+            interval = self._cfg.claim_idle if self._claims else self._cfg.sweep_interval
+            self._next_sweep = anyio.current_time() + interval
+
+
+def _in_turn(sources: deque[Source], most: int) -> list[Source]:
+    """Return up to so many streams, another one first each time."""
+    chosen = list(islice(sources, most))
+    sources.rotate(-most if most < len(sources) else -1)
+    return chosen
