@@ -1,11 +1,14 @@
 """What reads for a subscription: `Sharing` or `Leading`."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.subscribing import SubscriptionConfig
+from papyra_streams.ports import StreamStore
 
 from .delivery import Delivery
+from .hand import Hand
+from .reception import Reception
 from .source import Source
 
 # What one read gives of a stream at most: the next is read while these are handled and acknowledged.
@@ -14,11 +17,19 @@ MOST_AT_ONCE = 500
 LONGEST_TURN_MS = 100
 
 
-class Intake(Protocol):
-    """Reads once, as much as there is room for, or waits a little."""
+class Intake:
+    """Reads once, as much as there is room for, or waits a little. What it need not do is nothing here."""
+
+    def __init__(self, store: StreamStore, cfg: SubscriptionConfig, hand: Hand, reception: Reception) -> None:
+        """Read from a store into a hand."""
+        self._store = store
+        self._cfg = cfg
+        self._hand = hand
+        self._reception = reception
 
     async def turn(self) -> None:
         """Read what there is; called at least as often as stuck entries are to be looked for."""
+        raise NotImplementedError
 
     async def renew(self) -> None:
         """Keep what this worker alone may do, if it has anything of the kind."""

@@ -14,7 +14,7 @@ from papyra_streams.ports import Delivered, StreamStore
 
 from .delivery import Delivery, State
 from .hand import Hand
-from .intake import LONGEST_TURN_MS, MOST_AT_ONCE
+from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake
 from .reception import Reception
 from .source import Source
 
@@ -59,7 +59,7 @@ class _Course:
         self.unused.clear()
 
 
-class Leading:
+class Leading(Intake):
     """Reads in order, alone in its group: a stream has one leader, by a lease that ends with it.
 
     Whoever becomes the leader takes first what is pending, whoever holds it, and only then what is new.
@@ -75,10 +75,7 @@ class Leading:
         *,
         lose: Callable[[Sequence[Delivery]], None],
     ) -> None:
-        self._store = store
-        self._cfg = cfg
-        self._hand = hand
-        self._reception = reception
+        super().__init__(store, cfg, hand, reception)
         self._lose = lose
         self._courses = deque(map(_Course, sources))
         self._next_lead = -inf
@@ -112,12 +109,6 @@ class Leading:
                 course.begin_anew()
                 course.unused.update((delivery.entry_id, delivery.attempt) for delivery in behind)
                 self._next_lead = -inf
-
-    def stop(self) -> None:
-        """Do nothing: nothing is read ahead."""
-
-    async def finish(self) -> None:
-        """Take in nothing: nothing is on its way."""
 
     async def renew(self) -> None:
         """Stay the leader of what this worker leads, also while it reads nothing any more."""

@@ -1,30 +1,29 @@
 """Reading what a group's workers share: new entries and stuck ones by turns, never more than there is room for."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
 import anyio
 import anyio.lowlevel
 
-from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
 from papyra_streams.tasks import DetachedTask, spawn
 
-from .delivery import Delivery
 from .hand import Hand
-from .intake import LONGEST_TURN_MS, MOST_AT_ONCE
+from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake
 from .reception import Reception
 from .source import Source
 
 
-class Sharing:
+class Sharing(Intake):
     """Shares the entries with the group's other workers: whoever has room takes some.
 
     Where the server gives stuck entries along with new ones, they are only looked for to clear the pending list of
-    those that the stream no longer has.
+    those that the stream no longer has. Nobody has more of a group than others, and no entry waits for another: what
+    did not arrive is stuck once it has been idle for long enough, and what was lost shows when it is settled.
     """
 
     def __init__(
@@ -35,12 +34,9 @@ class Sharing:
         hand: Hand,
         reception: Reception,
     ) -> None:
-        self._store = store
-        self._cfg = cfg
+        super().__init__(store, cfg, hand, reception)
         self._to_read = deque(sources)
         self._to_sweep = deque(sources)
-        self._hand = hand
-        self._reception = reception
         self._claims: bool | None = None
         self._begins_with_stuck = True
         self._next_sweep = anyio.current_time()
@@ -50,21 +46,6 @@ class Sharing:
         # The next read, on its way while what the last one gave is decoded: there is room for all that it asks for.
         self._ahead: DetachedTask[list[Delivered]] | None = None
         self._is_stopping = False
-
-    async def renew(self) -> None:
-        """Keep nothing: everybody may read."""
-
-    def restart(self) -> None:
-        """Go on: what did not arrive is pending for this consumer, and stuck once it has been idle for long enough."""
-
-    def rejoin(self) -> None:
-        """Go on: nobody has more of a group than others."""
-
-    def forget(self, source: Source, after: EntryId) -> None:
-        """Go on: what is in hand is lost when its acknowledgement is refused."""
-
-    def step_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Do nothing: no entry waits for another."""
 
     def stop(self) -> None:
         """Read ahead no more."""
