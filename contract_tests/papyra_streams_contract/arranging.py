@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from papyra_streams.domain.entries import Entry, EntryId
-from papyra_streams.ports import Delivered, Member, ProducerMark, Settled, StreamStore
+from papyra_streams.ports import Abandonment, Delivered, Member, ProducerMark, Settled, StreamStore, TrimOutcome
 
 from .wire import Wire
 
@@ -27,6 +27,24 @@ async def age(wire: Wire, stream: str, group: str, ids: Iterable[EntryId]) -> No
     """Let pending entries look as if nobody had touched them for an hour."""
     for each in ids:
         await wire("XCLAIM", stream, group, "departed", 0, str(each), "IDLE", 3_600_000, "JUSTID")
+
+
+async def trim_all(
+    store: StreamStore,
+    stream: str,
+    *,
+    keep_from: EntryId,
+    approximate: bool = False,
+    abandonment: Abandonment | None = None,
+) -> TrimOutcome:
+    """Trim step by step to the end, and return what all steps came to."""
+    removed, abandoned = 0, frozenset[str]()
+    while True:
+        step = await store.trim(stream, keep_from=keep_from, approximate=approximate, abandonment=abandonment)
+        removed += step.removed
+        abandoned |= step.abandoned
+        if not step.is_unfinished:
+            return replace(step, removed=removed, abandoned=abandoned)
 
 
 async def stored(wire: Wire, stream: str) -> list[EntryId]:

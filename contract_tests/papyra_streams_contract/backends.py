@@ -1,16 +1,25 @@
 """The whole backend over the driver under test, as an actor system is given it."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest_asyncio
 from papyra.persistence.backends.retention import RetentionPolicy
-from papyra.persistence.models import PersistedEvent
+from papyra.persistence.models import PersistedEvent, PersistenceRecoveryConfig, PersistenceRecoveryMode
 
 from papyra_streams import RedisConsumerGroupConfig, RedisStreamsConfig, RedisStreamsPersistence
 
 from .wire import Wire
+
+REPAIR, QUARANTINE, REBUILD = (
+    PersistenceRecoveryConfig(mode=mode)
+    for mode in (
+        PersistenceRecoveryMode.REPAIR,
+        PersistenceRecoveryMode.QUARANTINE,
+        PersistenceRecoveryMode.REBUILD,
+    )
+)
 
 OpenBackend = Callable[..., RedisStreamsPersistence]
 """Make a backend that is closed at the end of the test; it takes a retention policy, and settings by name."""
@@ -61,3 +70,8 @@ async def add_raw(wire: Wire, stream: str, data: object, entry_id: str = "*") ->
     reply = await wire("XADD", stream, entry_id, "data", payload)
     assert isinstance(reply, bytes)
     return reply.decode()
+
+
+async def damage(wire: Wire, stream: str, data: Iterable[bytes]) -> list[str]:
+    """Add entries that no read can return, and return their ids."""
+    return [await add_raw(wire, stream, each) for each in data]

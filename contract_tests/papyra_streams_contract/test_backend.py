@@ -262,7 +262,7 @@ async def test_a_key_of_another_type_is_told_apart_and_costs_no_actor_system(
 async def test_an_unreachable_server_is_told_apart(open_backend: OpenBackend) -> None:
     backend = open_backend(url="redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable, match="127.0.0.1:1"):
-        await backend.scan()
+        await backend.scan(full=True)
     assert backend.metrics.scan_errors == 1
     await backend.record_event(event(1))
     assert backend.metrics.write_errors == 1

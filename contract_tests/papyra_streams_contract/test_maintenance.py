@@ -26,7 +26,7 @@ async def test_retire_takes_the_named_entries_out(store: StreamStore, stream: st
     ids = await fill(wire, stream, 5)
     bad = [BadEntry(ids[1], "no JSON"), BadEntry(ids[3], "no JSON")]
 
-    assert await store.retire(stream, bad, quarantine=None, moment=MOMENT) == 2
+    assert await store.retire(stream, bad, quarantine=None, moment=MOMENT) == [ids[1], ids[3]]
     assert await stored(wire, stream) == [ids[0], ids[2], ids[4]]
 
 
@@ -59,7 +59,7 @@ async def test_quarantine_keeps_an_entry_of_very_many_fields(
     words = [f"{number}" for number in range(20_000)]
     await wire("XADD", stream, "1-0", *words)
 
-    assert await store.retire(stream, [BadEntry(EntryId(1, 0), "bad")], quarantine=quarantine, moment=MOMENT) == 1
+    assert await store.retire(stream, [BadEntry(EntryId(1, 0), "bad")], quarantine=quarantine, moment=MOMENT)
     (fields,) = await fields_of(wire, quarantine)
     assert fields[8] == b"fields"
     assert msgspec.msgpack.decode(fields[9]) == words
@@ -72,7 +72,7 @@ async def test_very_many_entries_may_be_retired_at_once(
     bad = [BadEntry(each, "bad") for each in await fill(wire, stream, 9000)]
     await store.create_group(stream, "workers", start="0")
 
-    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) == 9000
+    assert len(await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT)) == 9000
     assert await wire.number("XLEN", quarantine) == 9000
 
 
@@ -106,7 +106,7 @@ async def test_a_repeated_retirement_changes_nothing(
     await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT)
     before = await stored(wire, quarantine)
 
-    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT + 1) == 0
+    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT + 1) == []
     assert await stored(wire, quarantine) == before
 
 
@@ -114,9 +114,9 @@ async def test_two_recoveries_at_once_quarantine_each_entry_once(
     store: StreamStore, stream: str, quarantine: str, wire: Wire
 ) -> None:
     bad = [BadEntry(each, "bad") for each in await fill(wire, stream, 100)]
-    counts = await asyncio.gather(*(store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) for _ in range(5)))
+    retired = await asyncio.gather(*(store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) for _ in range(5)))
 
-    assert sum(counts) == 100
+    assert sum(map(len, retired)) == 100
     assert await wire.number("XLEN", quarantine) == 100
 
 
@@ -126,14 +126,14 @@ async def test_an_entry_that_is_gone_already_is_left_out(
     ids = await fill(wire, stream, 2)
     bad = [BadEntry(EntryId(99, 0), "bad"), BadEntry(ids[0], "bad")]
 
-    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) == 1
+    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) == [ids[0]]
     assert await wire.number("XLEN", quarantine) == 1
 
 
 async def test_retiring_nothing_does_nothing(store: StreamStore, stream: str, quarantine: str, wire: Wire) -> None:
     ids = await fill(wire, stream, 1)
 
-    assert await store.retire(stream, [], quarantine=quarantine, moment=MOMENT) == 0
+    assert await store.retire(stream, [], quarantine=quarantine, moment=MOMENT) == []
     assert await stored(wire, stream) == ids
     assert await wire("EXISTS", quarantine) == 0
 
@@ -152,5 +152,5 @@ async def test_a_missing_stream_has_nothing_to_retire(
 ) -> None:
     bad = [BadEntry(EntryId(1, 0), "bad")]
 
-    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) == 0
+    assert await store.retire(stream, bad, quarantine=quarantine, moment=MOMENT) == []
     assert await wire("EXISTS", stream, quarantine) == 0

@@ -69,13 +69,14 @@ async def test_what_a_group_gave_up_is_listed_with_who_and_why(
     assert await backend.quarantine_list(kind="events") == tuple(
         QuarantinedEntry(
             id=str(own),
+            stream=stream,
             source_id=str(source),
             reason="no use: ü",
             quarantined_at=MOMENT,
             group="workers",
             attempts=5,
             error="ValueError: no",
-            data=payload,
+            fields=((b"data", payload),),
         )
         for own, source, payload in zip(await stored(wire, quarantine), ids, data, strict=True)
     )

@@ -116,7 +116,7 @@ async def test_a_quarantine_is_read_page_by_page(store: StreamStore, stream: str
 
     first = await store.quarantined(quarantine, count=3, after=BEGINNING)
     assert [each.id for each in first] == ids[:3]
-    assert [each.fields[b"id"] for each in first if each.fields] == [b"1-0", b"2-0", b"3-0"]
+    assert [dict(each.fields)[b"id"] for each in first] == [b"1-0", b"2-0", b"3-0"]
     assert [each.id for each in await store.quarantined(quarantine, count=3, after=ids[2])] == ids[3:]
     assert await store.quarantined(quarantine, count=3, after=ids[4]) == []
     assert await store.quarantined(quarantine, count=3, after=EntryId(LAST_SEQUENCE, LAST_SEQUENCE)) == []

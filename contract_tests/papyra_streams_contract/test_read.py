@@ -110,3 +110,30 @@ async def test_memory_is_what_the_server_says(store: StreamStore, stream: str, w
         expected = None
 
     assert await store.memory(stream) == expected
+
+
+# -- from the oldest
+
+
+async def test_the_oldest_entries_come_first_and_after_an_id(store: StreamStore, stream: str, wire: Wire) -> None:
+    ids = await fill(wire, stream, 5)
+
+    assert identifiers(await store.oldest(stream, count=2)) == ids[:2]
+    assert identifiers(await store.oldest(stream, count=9, after=ids[2])) == ids[3:]
+    assert await store.oldest(stream, count=1, after=EntryId(2**64 - 1, 2**64 - 1)) == []
+
+
+async def test_older_entries_are_counted_in_any_number(store: StreamStore, stream: str, wire: Wire) -> None:
+    await store.append(stream, [b"x"] * 5001, mark=mark(stream, 1))
+    (newest,) = await store.newest(stream, count=1)
+
+    assert await store.count(stream, before=newest.id) == 5000
+    assert await store.count(stream, before=newest.id.successor()) == 5001
+    assert await store.count(stream, before=EntryId(1, 0)) == 0
+    assert await store.count(stream, before=EntryId(0, 0)) == 0
+    assert await wire("TYPE", stream) == b"stream"
+
+
+async def test_a_missing_stream_has_no_oldest_entry(store: StreamStore, stream: str) -> None:
+    assert await store.oldest(stream, count=1) == []
+    assert await store.count(stream, before=EntryId(1, 0)) == 0

@@ -13,7 +13,18 @@ from .domain.groups import (
     ReplayReport,
 )
 from .domain.kinds import StreamKind
-from .domain.reports import HeldBack, StreamAnomaly, StreamsCompactionReport
+from .domain.reports import (
+    AnomalyCount,
+    HeldBack,
+    Progress,
+    RebuildOutcome,
+    ScanWarning,
+    StreamAnomaly,
+    StreamCompaction,
+    StreamsCompactionReport,
+    StreamsRecoveryReport,
+    StreamsScanReport,
+)
 from .domain.subscribing import SubscriptionConfig
 from .domain.writing import WritePolicy
 from .errors import (
@@ -35,6 +46,7 @@ from .errors import (
     SpoolCorrupt,
     SpoolFailed,
     StreamsError,
+    TimedOut,
     Unavailable,
     UnknownDriver,
     UnknownKind,
@@ -44,6 +56,7 @@ from .errors import (
 from .persistence import RedisStreamsPersistence
 
 __all__ = [
+    "AnomalyCount",
     "AuthenticationFailed",
     "Closed",
     "ConfigurationError",
@@ -64,22 +77,29 @@ __all__ = [
     "OutOfMemory",
     "PendingSummary",
     "PermissionDenied",
+    "Progress",
     "QuarantinedEntry",
+    "RebuildOutcome",
     "RedisConsumerGroupConfig",
     "RedisStreamEntry",
     "RedisStreamsConfig",
     "RedisStreamsPersistence",
     "Rejected",
     "ReplayReport",
+    "ScanWarning",
     "SpoolCorrupt",
     "SpoolFailed",
     "StreamAnomaly",
+    "StreamCompaction",
     "StreamKind",
     "StreamsCompactionReport",
     "StreamsError",
     "StreamsMetrics",
+    "StreamsRecoveryReport",
+    "StreamsScanReport",
     "Subscription",
     "SubscriptionConfig",
+    "TimedOut",
     "Unavailable",
     "UnknownDriver",
     "UnknownKind",

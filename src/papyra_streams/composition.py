@@ -10,15 +10,19 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from . import drivers
 from .application.clock import Clock
 from .application.compaction import Compaction
+from .application.concerns import Concerns
 from .application.consuming import Consuming
 from .application.groups import Groups
 from .application.history import History
+from .application.inspection import Inspection
 from .application.integrity import Integrity
 from .application.journal import Journal
 from .application.metrics import WriteMeter
 from .application.quarantine import Quarantine
+from .application.rebuilding import Rebuilding
 from .application.retrying import RetryingStore, Revive
 from .application.subscribing.subscriptions import Subscriptions
+from .application.sweeping import Sweeping
 from .config import RedisStreamsConfig
 from .endpoint import Endpoint
 from .ports import SpoolPort, StreamStore, Timeouts
@@ -76,7 +80,27 @@ class _Container(containers.DeclarativeContainer):
     store = providers.Singleton(RetryingStore, driver, revive=revive)
 
     spool = providers.Callable(_spool, config)
-    compaction = providers.Singleton(Compaction, store, keys, policy, clock, approximate=config.provided.approx_trim)
+    compaction = providers.Singleton(
+        Compaction,
+        store,
+        keys,
+        policy,
+        clock,
+        approximate=config.provided.approx_trim,
+        abandoned_after=config.provided.abandoned_after,
+    )
+    sweeping = providers.Singleton(
+        Sweeping, store, keys, providers.Singleton(Inspection, store, keys, policy, clock), clock
+    )
+    integrity = providers.Singleton(
+        Integrity,
+        keys,
+        sweeping,
+        compaction,
+        providers.Singleton(Rebuilding, store, keys),
+        providers.Singleton(Concerns, store, keys, clock, abandoned_after=config.provided.abandoned_after),
+        sample_size=config.provided.scan_sample_size,
+    )
     services = providers.Factory(
         Services,
         store=store,
@@ -87,9 +111,7 @@ class _Container(containers.DeclarativeContainer):
         groups=providers.Singleton(Groups, store, keys),
         quarantine=providers.Singleton(Quarantine, store, keys),
         compaction=compaction,
-        integrity=providers.Singleton(
-            Integrity, store, keys, compaction, clock, sample_size=config.provided.scan_sample_size
-        ),
+        integrity=integrity,
     )
 
 

@@ -62,9 +62,23 @@ class RedisStreamsConfig:
     write_policy: WritePolicy = field(default_factory=WritePolicy)
     """What writing waits for, and where records stay while the server is away."""
 
+    abandoned_after: float | None = None
+    """After how many seconds without a sign of life of any of its consumers, at least 1, a group no longer keeps
+    entries from compaction; compactions see it, and have to be made more often than that. None: never, since what it
+    was not given would be lost to it."""
+
+    startup_timeout: float | None = None
+    """How long `scan` and `recover` may take, in seconds, unless they are to go through everything: an actor system
+    waits for them when it starts. None sets no limit; a server that is away is given up on after a few seconds, one
+    that does not answer after some ten."""
+
     def __post_init__(self) -> None:
         parse_url(self.url)
         self.keyspace()
+        if self.abandoned_after is not None:
+            check_seconds("abandoned_after", self.abandoned_after, at_least=1.0)
+        if self.startup_timeout is not None:
+            check_seconds("startup_timeout", self.startup_timeout)
         check_count("scan_sample_size", self.scan_sample_size)
         check_count("max_read", self.max_read)
         if not isinstance(self.approx_trim, bool):

@@ -56,6 +56,10 @@ class Indeterminate(StreamsError):
     """The command was sent and no whole reply came: it may have run."""
 
 
+class TimedOut(StreamsError, TimeoutError):
+    """A scan or a recovery took longer than the settings allow; what it has done stays done."""
+
+
 class AuthenticationFailed(StreamsError):
     """The server does not accept the user name or the password."""
 

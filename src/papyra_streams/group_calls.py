@@ -1,13 +1,15 @@
 """What the backend does for consumer groups."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import aclosing, asynccontextmanager
+from typing import IO, Any
 
 import anyio
+import orjson
 
 from .application.subscribing.subscription import Subscription
 from .config import RedisConsumerGroupConfig
+from .domain.entries import EntryId
 from .domain.groups import (
     ConsumerStatus,
     GroupStatus,
@@ -17,6 +19,7 @@ from .domain.groups import (
     ReplayReport,
 )
 from .domain.kinds import Kind, StreamKind, kind_named
+from .domain.quarantine import exported
 from .domain.subscribing import SubscriptionConfig
 from .errors import InvalidValue
 from .lifetime import Lifetime
@@ -167,18 +170,48 @@ class GroupCalls:
         services = await self._lifetime.services()
         return await services.quarantine.entries(stream_kind, limit=limit, after=after)
 
-    async def quarantine_replay(self, *, kind: StreamKind, ids: Sequence[str]) -> ReplayReport:
+    async def quarantine_show(self, *, kind: StreamKind, id: str) -> QuarantinedEntry | None:  # noqa: A002 -- an entry has no other name
+        """Return the entry with this id of the quarantine, all its fields as they were; None if it is not there."""
+        stream_kind = kind_named(kind)
+        services = await self._lifetime.services()
+        return await services.quarantine.find(stream_kind, EntryId.parse(id))
+
+    async def quarantine_replay(
+        self, *, kind: StreamKind, ids: Sequence[str], mend: Callable[[QuarantinedEntry], bytes | None] | None = None
+    ) -> ReplayReport:
         """Put entries back, and take them out of the quarantine; a second call finds them missing.
 
         The group that gave an entry up gets it again, and no other does. Where the stream no longer has it, or the
-        group is gone, it is appended anew with ``replay_of``, its old id.
+        group is gone, it is appended anew with ``replay_of``, its old id. So is what a recovery moved there; a scan
+        finds it again, unless it is mended, or reads can return it by now.
 
         :param ids: their ids in the quarantine
-        :raises Rejected: at one that has nothing to append, as somebody else put it there; those before it are back
+        :param mend: is given each entry, and returns its new data, for everybody to get; or None to leave it as it is
+        :raises InvalidValue: at new data that reads would skip; the entries before it are back
+        :raises Rejected: at an entry with nothing to append, as somebody else put it there; those before it are back
+        """
+        stream_kind = kind_named(kind)
+        if mend is not None and not callable(mend):
+            raise InvalidValue(f"`mend` must be a function of one QuarantinedEntry, not {mend!r}.")
+        services = await self._lifetime.services()
+        return await services.quarantine.replay(stream_kind, ids, mend)
+
+    async def quarantine_export(self, *, kind: StreamKind, to: IO[bytes]) -> int:
+        """Write a quarantine to a file, a line of JSON for each entry; return how many there are. Nothing is removed.
+
+        A line has the fields of `QuarantinedEntry`. Names and values that are not UTF-8 stand there as
+        ``{"base64": "..."}``.
+
+        :param to: a file that is open for writing bytes
         """
         stream_kind = kind_named(kind)
         services = await self._lifetime.services()
-        return await services.quarantine.replay(stream_kind, ids)
+        count = 0
+        async with aclosing(services.quarantine.each(stream_kind)) as entries:
+            async for entry in entries:
+                to.write(orjson.dumps(exported(entry), option=orjson.OPT_APPEND_NEWLINE))
+                count += 1
+        return count
 
     async def quarantine_drop(self, *, kind: StreamKind, ids: Sequence[str]) -> int:
         """Remove entries from the quarantine for good, by their ids there; return how many there were."""

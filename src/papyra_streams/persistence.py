@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
 from papyra.persistence.backends.retention import RetentionPolicy
 from papyra.persistence.base import PersistenceBackend
 from papyra.persistence.models import (
@@ -12,26 +13,31 @@ from papyra.persistence.models import (
     PersistedDeadLetter,
     PersistedEvent,
     PersistenceRecoveryConfig,
-    PersistenceRecoveryReport,
-    PersistenceScanReport,
 )
 
 from . import drivers
+from .application.integrity import NAMED
 from .application.metrics import StreamsMetrics, WriteMeter, WriteStats
 from .application.notices import unforeseen
+from .application.outages import OUTAGES
+from .application.sweeping import OnProgress, on_progress
 from .composition import compose
 from .config import RedisStreamsConfig
 from .domain import records
+from .domain.arguments import check_count
 from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind
-from .domain.reports import StreamsCompactionReport
+from .domain.reports import StreamsCompactionReport, StreamsRecoveryReport, StreamsScanReport, not_scanned
 from .domain.retention import check_policy
 from .endpoint import parse_url
-from .errors import InvalidValue, UnsupportedOperation
+from .errors import InvalidValue, PermissionDenied, TimedOut, UnsupportedOperation
 from .group_calls import GroupCalls
 from .lifetime import Lifetime
 from .ports import StreamStore
 
 logger = logging.getLogger("papyra_streams")
+
+_AWAY = (*OUTAGES, PermissionDenied, TimedOut)
+"""What keeps a scan from being made, and is no mistake of the caller."""
 
 
 class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
@@ -174,38 +180,80 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
 
     # -- operations
 
-    async def scan(self) -> PersistenceScanReport:
-        """Report the bad entries among the newest ``config.scan_sample_size`` of each stream; write nothing.
+    async def scan(
+        self, *, full: bool = False, limit: int | None = NAMED, progress: OnProgress | None = None
+    ) -> StreamsScanReport:
+        """Report what is wrong with the newest ``config.scan_sample_size`` entries of each stream; write nothing.
 
-        An entry is bad exactly if the ``list_*`` methods and consumers would skip it.
+        An entry is bad exactly if the ``list_*`` methods and consumers would skip it; what retention hides is left out.
+        Pending entries that the stream no longer has are reported too, among as many of each group.
+
+        If the server is away, or too slow for ``config.startup_timeout``, the one anomaly reported is that: Papyra's
+        startup modes then go on, or fail, as they do for others. With ``full`` it is raised.
+
+        :param full: read everything that retention does not hide, page by page, in memory that does not grow with it
+        :param limit: how many anomalies are named one by one, the newest of each stream first; None for all
+        :param progress: is awaited after each page
         """
-        services = await self._lifetime.services()
-        with self._counting("scans", "scan_errors"):
-            report = await services.integrity.scan()
-        self._metrics.anomalies_detected += len(report.anomalies)
+        _check_limit(limit)
+        tell = on_progress(progress)
+        try:
+            with self._counting("scans", "scan_errors"), self._in_time(full=full):
+                services = await self._lifetime.services()
+                report = await services.integrity.scan(full=full, limit=limit, report=tell)
+        except _AWAY as error:
+            if full:
+                raise
+            report = not_scanned(self.config.keyspace().namespace, error)
+        self._metrics.anomalies_detected += report.found
         return report
 
-    async def recover(self, config: PersistenceRecoveryConfig | None = None) -> PersistenceRecoveryReport:
-        """Scan and, as ``config.mode`` says, delete bad entries or move them to the quarantine; then compact.
+    async def recover(
+        self,
+        config: PersistenceRecoveryConfig | None = None,
+        *,
+        full: bool = False,
+        progress: OnProgress | None = None,
+    ) -> StreamsRecoveryReport:
+        """Take what a scan would find out of the way, as ``config.mode`` says; then compact.
 
-        Each is taken off every group's pending list in the same step. Streams are never deleted, writers never
-        blocked. In the report, "files" are the keys of streams.
+        REPAIR deletes bad entries, QUARANTINE moves them to the quarantine, each off every group's pending list in the
+        same step. REBUILD deletes all that a full scan finds, and writes each stream anew, without the holes that
+        deleted entries leave in the server's memory. What retention hides is left to the compaction at the end. Streams
+        are never deleted, and it goes in short steps; only a rebuild's last one takes longer the more entries are
+        pending. It may be run again, or twice at once. In the report, "files" are the keys of streams.
+
+        :param full: go through everything; else so far back that the next `scan` finds nothing
+        :param progress: is awaited after each page
+        :raises TimedOut: if it takes longer than ``config.startup_timeout``, and is not ``full``
         """
         chosen = PersistenceRecoveryConfig() if config is None else config
         if not isinstance(chosen, PersistenceRecoveryConfig):
             raise InvalidValue(f"`config` must be a PersistenceRecoveryConfig, not {config!r}.")
-        services = await self._lifetime.services()
-        with self._counting("recoveries", "recovery_errors"):
-            report = await services.integrity.recover(chosen)
+        tell = on_progress(progress)
+        with self._counting("recoveries", "recovery_errors"), self._in_time(full=full):
+            services = await self._lifetime.services()
+            report = await services.integrity.recover(chosen, full=full, report=tell)
         self._metrics.scans += 1
-        self._metrics.anomalies_detected += len(report.scan.anomalies)
+        self._metrics.anomalies_detected += report.scan.found
         return report
 
-    async def compact(self) -> StreamsCompactionReport:
-        """Remove from the server what retention no longer shows, except what a consumer group still needs."""
-        services = await self._lifetime.services()
+    async def compact(self, *, dry_run: bool = False) -> StreamsCompactionReport:
+        """Remove from the server what retention no longer shows, except what a consumer group still needs.
+
+        :param dry_run: only tell what would go; with ``approx_trim`` less does, by up to a node of the stream
+        """
         with self._counting("compactions", "compaction_errors"):
-            return await services.compaction.run()
+            services = await self._lifetime.services()
+            return await services.compaction.run(dry=dry_run)
+
+    @contextmanager
+    def _in_time(self, *, full: bool) -> Iterator[None]:
+        seconds = None if full else self.config.startup_timeout
+        with anyio.move_on_after(seconds) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise TimedOut(f"It was not done within `startup_timeout`, {seconds:g} s; what is done stays done.")
 
     @contextmanager
     def _counting(self, begun: str, failed: str) -> Iterator[None]:
@@ -224,3 +272,8 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
         else raises `Closed`.
         """
         await self._lifetime.aclose()
+
+
+def _check_limit(limit: object) -> None:
+    if limit is not None:
+        check_count("limit", limit)

@@ -7,16 +7,20 @@ from typing import Any, Literal
 
 import orjson
 
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import Entry, EntryId, RawEntry
 from papyra_streams.ports import (
+    Abandonment,
     Appended,
     BadEntry,
     Capabilities,
     Confirmation,
     ConsumerState,
+    CopyStep,
+    DanglingPage,
     DeadEntry,
     Delivered,
     DeliveryPort,
+    Demands,
     GroupStanding,
     GroupState,
     Joined,
@@ -27,6 +31,7 @@ from papyra_streams.ports import (
     PendingState,
     ProducerMark,
     QuarantinePort,
+    RebuildingPort,
     Replayed,
     Settled,
     StreamStore,
@@ -104,11 +109,18 @@ class NoSubscriptions(DeliveryPort, MembershipPort, QuarantinePort):
     async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
         raise NotImplementedError
 
-    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[RawEntry]:
         raise NotImplementedError
 
     async def replay(
-        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+        self,
+        stream: str,
+        quarantine: str,
+        quarantined: EntryId,
+        *,
+        to: str,
+        state: str | None = None,
+        data: bytes | None = None,
     ) -> Replayed | None:
         raise NotImplementedError
 
@@ -116,7 +128,25 @@ class NoSubscriptions(DeliveryPort, MembershipPort, QuarantinePort):
         raise NotImplementedError
 
 
-class FakeStore(NoSubscriptions, StreamStore):
+class NoRebuilding(RebuildingPort):
+    """Rebuilds nothing: for tests that do not either."""
+
+    async def copy_entries(self, stream: str, copy: str, *, is_begun: bool) -> CopyStep | None:
+        raise NotImplementedError
+
+    async def compare(self, stream: str, copy: str, *, after: EntryId | None) -> EntryId | bool | None:
+        raise NotImplementedError
+
+    async def swap(
+        self, stream: str, copy: str, *, free: str
+    ) -> Literal["swapped", "behind", "differs", "pending"] | None:
+        raise NotImplementedError
+
+    async def discard(self, copy: str) -> None:
+        raise NotImplementedError
+
+
+class FakeStore(NoSubscriptions, NoRebuilding, StreamStore):
     """Streams without a server. Only what has no consumer groups is kept; no test here needs any."""
 
     event_loops = frozenset({"asyncio", "trio"})
@@ -135,9 +165,9 @@ class FakeStore(NoSubscriptions, StreamStore):
         """Called before entries are trimmed."""
         self.obstacle: Obstacle | None = None
         """What every trim reports to have met."""
-        self.trims_at_most: int | None = None
-        """How many entries one approximate trim removes at most."""
         self.tells_memory = True
+        self.moment_ms = 2**53
+        """The server's clock."""
         self.refusals: deque[Exception] = deque()
         """Raised one by one instead of storing a batch."""
         self.outage: Exception | None = None
@@ -185,6 +215,14 @@ class FakeStore(NoSubscriptions, StreamStore):
         self.entries_read += len(page)
         return page
 
+    async def oldest(self, stream: str, *, count: int, after: EntryId | None = None) -> list[Entry]:
+        page = [entry for entry in self.streams[stream] if after is None or entry.id > after][:count]
+        self.entries_read += len(page)
+        return page
+
+    async def count(self, stream: str, *, before: EntryId) -> int:
+        return sum(entry.id < before for entry in self.streams[stream])
+
     async def length(self, stream: str) -> int:
         return len(self.streams[stream])
 
@@ -193,22 +231,38 @@ class FakeStore(NoSubscriptions, StreamStore):
 
     # -- maintenance
 
-    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
+    async def retire(
+        self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float
+    ) -> Sequence[EntryId]:
         self.retired_at.append(moment)
         ids = {entry.id for entry in bad}
         gone = [entry for entry in self.streams[stream] if entry.id in ids]
         self.streams[stream] = [entry for entry in self.streams[stream] if entry.id not in ids]
         if quarantine:
             self.put(quarantine, gone)
-        return len(gone)
+        return [entry.id for entry in gone]
 
-    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
+    async def trim(
+        self,
+        stream: str,
+        *,
+        keep_from: EntryId,
+        approximate: bool,
+        abandonment: Abandonment | None = None,
+    ) -> TrimOutcome:
+        assert abandonment is None
         self.before_trim()
         self.trims.append((stream, keep_from))
-        older = [entry for entry in self.streams[stream] if entry.id < keep_from]
-        removed = len(older[: self.trims_at_most] if approximate else older)
+        assert not approximate
+        removed = sum(entry.id < keep_from for entry in self.streams[stream])
         del self.streams[stream][:removed]
         return TrimOutcome(removed=removed, obstacle=self.obstacle)
+
+    async def demands(self, stream: str, *, abandonment: Abandonment | None = None) -> Demands:  # noqa: ARG002 -- nobody has a group here
+        return Demands(moment_ms=self.moment_ms, groups=())
+
+    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
+        raise NotImplementedError
 
     # -- health
 
@@ -242,8 +296,8 @@ class FakeStore(NoSubscriptions, StreamStore):
     async def pending(self, stream: str, group: str) -> PendingState:
         raise NotImplementedError
 
-    async def groups(self, stream: str) -> list[GroupState]:
-        raise NotImplementedError
+    async def groups(self, _stream: str) -> list[GroupState]:
+        return []
 
     async def lag(self, stream: str, group: str) -> int | None:
         raise NotImplementedError

@@ -26,9 +26,9 @@ STREAM = "papyra:orders:events"
 KEYS = Keyspace("papyra", "orders")
 
 
-def compaction(store: FakeStore, *, approximate: bool = False, **limits: Any) -> Compaction:
+def compaction(store: FakeStore, **limits: Any) -> Compaction:
     policy = RetentionPolicy(**limits)
-    return Compaction(store, KEYS, policy, lambda: NOW, approximate=approximate)
+    return Compaction(store, KEYS, policy, lambda: NOW, approximate=False, abandoned_after=None)
 
 
 def seconds(*offsets: float) -> list[Entry]:
@@ -96,16 +96,24 @@ async def test_a_hidden_record_between_shown_ones_stays(store: FakeStore) -> Non
 
 
 async def test_where_all_is_hidden_the_cut_is_right_behind_the_newest(store: FakeStore) -> None:
-    store.put(STREAM, seconds(1, 2, 3))
+    store.put(STREAM, seconds(30, 31, 32))
     await compaction(store, max_age_seconds=20).run()
 
-    assert store.trims == [(STREAM, EntryId(START + 3000, 1))]
+    assert store.trims == [(STREAM, EntryId(START + 32_000, 1))]
     assert left(store) == []
 
 
+async def test_what_has_been_there_for_a_minute_longer_than_the_age_is_not_read(store: FakeStore) -> None:
+    store.put(STREAM, seconds(*(each / 100 for each in range(1900)), 30, 85))
+    await compaction(store, max_age_seconds=20).run()
+
+    assert left(store) == [85]
+    assert store.entries_read < 10
+
+
 async def test_what_is_appended_meanwhile_survives(store: FakeStore) -> None:
-    store.put(STREAM, seconds(1, 2, 3))
-    late = Entry(EntryId(START + 3000, 1), {b"data": b"late"})
+    store.put(STREAM, seconds(30, 31, 32))
+    late = Entry(EntryId(START + 32_000, 1), {b"data": b"late"})
     store.before_trim = lambda: store.put(STREAM, [late])
     await compaction(store, max_age_seconds=20).run()
 
@@ -121,9 +129,53 @@ async def test_a_first_record_that_is_too_large_hides_all(store: FakeStore) -> N
 
 async def test_bad_entries_alone_hide_nothing(store: FakeStore) -> None:
     store.put(STREAM, [bad(START + n) for n in range(3)])
-    await compaction(store, max_records=1, max_age_seconds=1).run()
+    await compaction(store, max_records=1, max_age_seconds=200).run()
 
     assert store.trims == []
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_records": 1}, {"max_total_bytes": 9999}])
+async def test_bad_entries_grow_old_by_their_ids(store: FakeStore, limits: dict[str, Any]) -> None:
+    store.put(STREAM, [bad(START + 1000 * n) for n in (1, 50, 79, 80, 90)])
+    await compaction(store, max_age_seconds=20, **limits).run()
+
+    assert left(store) == [80, 90]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_records": 5}])
+async def test_a_young_bad_entry_stays_though_every_record_goes(store: FakeStore, limits: dict[str, Any]) -> None:
+    young = bad(START + 90_000)
+    store.put(STREAM, [*seconds(1, 2, 70), young, stored("event", START + 91_000, timestamp=1e9)])
+    await compaction(store, max_age_seconds=20, **limits).run()
+
+    assert left(store) == [90, 91]
+
+
+async def test_ids_that_are_no_times_hide_nothing_that_is_young(store: FakeStore) -> None:
+    store.put(STREAM, [stored("event", 5, timestamp=NOW), stored("event", 6, timestamp=1e9), stored("event", 7)])
+    await compaction(store, max_age_seconds=20).run()
+
+    assert [entry.id.milliseconds for entry in store.streams[STREAM]] == [5, 6, 7]
+
+
+# -- what would go
+
+
+async def test_a_dry_run_counts_and_removes_nothing(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3, 90))
+    report = await compaction(store, max_age_seconds=20).run(dry=True)
+
+    assert (report.removed_records, report.before_records, report.after_records, report.dry_run) == (3, 4, 1, True)
+    assert left(store) == [1, 2, 3, 90]
+    assert report.before_bytes
+    assert report.after_bytes == report.before_bytes // 4
+
+
+async def test_a_dry_run_of_nothing_hides_nothing(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    report = await compaction(store, max_records=3).run(dry=True)
+
+    assert (report.removed_records, report.after_records, store.trims) == (0, 3, [])
 
 
 # -- nothing that a read returns goes
@@ -150,29 +202,13 @@ def test_reads_return_the_same_before_and_after(layout: list[tuple[int, bool, st
     async def read_compact_and_read() -> None:
         history = History(store, KEYS, policy, lambda: NOW, max_read=1000)
         before = await history.newest(EVENTS, limit=None, since=None)
-        await Compaction(store, KEYS, policy, lambda: NOW, approximate=False).run()
+        await Compaction(store, KEYS, policy, lambda: NOW, approximate=False, abandoned_after=None).run()
         assert await history.newest(EVENTS, limit=None, since=None) == before
 
     anyio.run(read_compact_and_read)
 
 
-# -- steps, and what is reported
-
-
-async def test_an_approximate_trim_is_repeated_until_it_removes_nothing(store: FakeStore) -> None:
-    store.put(STREAM, seconds(*range(10)))
-    store.trims_at_most = 4
-    await compaction(store, max_records=1, approximate=True).run()
-
-    assert left(store) == [9]
-    assert len(store.trims) == 4
-
-
-async def test_an_exact_trim_is_done_once(store: FakeStore) -> None:
-    store.put(STREAM, seconds(1, 2, 3))
-    await compaction(store, max_records=1).run()
-
-    assert len(store.trims) == 1
+# -- what is reported
 
 
 async def test_the_report_counts_records_and_bytes_of_all_streams(store: FakeStore) -> None:
@@ -194,7 +230,11 @@ async def test_a_server_that_does_not_tell_sizes_leaves_the_bytes_open(store: Fa
 
 async def test_a_group_that_holds_compaction_back_is_named(store: FakeStore) -> None:
     store.put(STREAM, seconds(1, 2, 3))
-    store.obstacle = Obstacle(stream=STREAM, group="billing", needs=EntryId(START + 1000, 0))
+    store.obstacle = Obstacle(
+        stream=STREAM, group="billing", needs=EntryId(START + 1000, 0), consumer="till", age_ms=1500
+    )
     report = await compaction(store, max_records=1).run()
 
-    assert report.held_back == (HeldBack(stream=STREAM, group="billing", needs=f"{START + 1000}-0"),)
+    assert report.held_back == (
+        HeldBack(stream=STREAM, group="billing", needs=f"{START + 1000}-0", consumer="till", age=1.5),
+    )

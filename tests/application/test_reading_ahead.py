@@ -1,6 +1,6 @@
 """Reading ahead: the server gathers the next entries while the last ones are taken in, without a server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -145,7 +145,7 @@ async def test_what_was_read_ahead_does_not_wait_for_what_goes_to_the_quarantine
 ) -> None:
     retire, may_answer = bench.store.retire, anyio.Event()
 
-    async def retire_late(*args: Any, **kwargs: Any) -> int:
+    async def retire_late(*args: Any, **kwargs: Any) -> Sequence[EntryId]:
         await may_answer.wait()
         return await retire(*args, **kwargs)
 

@@ -13,7 +13,7 @@ from papyra_streams.application import retrying
 from papyra_streams.application.retrying import RetryingStore
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
-from papyra_streams.ports import BadEntry, DeadEntry, Member, ProducerMark, StreamStore
+from papyra_streams.ports import Abandonment, BadEntry, DeadEntry, Member, ProducerMark, StreamStore
 
 from .fakes import FakeStore
 
@@ -23,12 +23,15 @@ ID = EntryId(1, 0)
 MARK = ProducerMark(key="mark", first=1, lifetime=60)
 MEMBER = Member(stream="s", group="g", consumer="c", state="a", pause="b", leader="l")
 DEAD = DeadEntry(id=ID, attempts=2, reason="poison", error="no")
+ABANDONMENT = Abandonment(after_ms=5, notes="n")
 ATTEMPTS = 7
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 REPEATABLE: dict[str, Call] = {
     "newest": (("s",), {"count": 1, "before": ID}),
+    "oldest": (("s",), {"count": 1, "after": ID}),
+    "count": (("s",), {"before": ID}),
     "length": (("s",), {}),
     "memory": (("s",), {}),
     "acknowledge": (("s", "g", [ID]), {}),
@@ -36,7 +39,12 @@ REPEATABLE: dict[str, Call] = {
     "groups": (("s",), {}),
     "lag": (("s", "g"), {}),
     "retire": (("s", [BadEntry(ID, "not JSON")]), {"quarantine": "q", "moment": 1.0}),
-    "trim": (("s",), {"keep_from": ID, "approximate": True}),
+    "trim": (("s",), {"keep_from": ID, "approximate": True, "abandonment": ABANDONMENT}),
+    "demands": (("s",), {"abandonment": ABANDONMENT}),
+    "dangling": (("s", "g"), {"after": ID, "forget": True}),
+    "copy_entries": (("s", "c"), {"is_begun": True}),
+    "compare": (("s", "c"), {"after": ID}),
+    "discard": (("c",), {}),
     "ping": ((), {}),
     "capabilities": ((), {}),
     "leave": ((MEMBER,), {"idle_ms": 5}),
@@ -49,8 +57,9 @@ UNREPEATABLE: dict[str, Call] = {
     "create_group": (("s", "g"), {"start": "0"}),
     "read_group": (("s", "g", "c"), {"count": 1, "after": "0", "block_ms": 5}),
     "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
-    "replay": (("s", "q", ID), {"to": "c", "state": "k"}),
+    "replay": (("s", "q", ID), {"to": "c", "state": "k", "data": b"{}"}),
     "drop": (("q", [ID]), {}),
+    "swap": (("s", "c"), {"free": "f"}),
 }
 LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
     "join": ((MEMBER,), {"start": "0", "on_loss": "resume", "expected": True}),
@@ -66,7 +75,7 @@ LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
 }
 VERBS = REPEATABLE | UNREPEATABLE | LEFT_TO_SUBSCRIPTIONS
 APPEND: Call = (("s", [b"{}"]), {"mark": MARK, "confirmation": None})
-ANSWERLESS = ("create_group", "ping")
+ANSWERLESS = ("create_group", "ping", "discard")
 FINAL = [
     kind
     for kind in vars(errors).values()

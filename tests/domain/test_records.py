@@ -15,7 +15,7 @@ from papyra_streams.domain import records
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, KINDS, Kind, kind_named
 from papyra_streams.domain.records import DELETED, Record, Unreadable, read
-from papyra_streams.domain.reports import anomaly
+from papyra_streams.domain.reports import bad_entry
 from papyra_streams.errors import UnknownKind
 
 from .values import epoch_times, stored_by_papyra, texts
@@ -94,7 +94,7 @@ def test_reading_never_raises(data: bytes, kind: Kind) -> None:
 
 
 def test_a_reason_is_reported_with_the_stream_and_the_id() -> None:
-    report = anomaly("papyra:local:events", Unreadable(ID, "not JSON"))
+    report = bad_entry("papyra:local:events", Unreadable(ID, "not JSON"))
 
     assert report.path == "papyra:local:events"
     assert report.detail == "entry 1700000000000-3: not JSON"

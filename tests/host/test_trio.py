@@ -1,5 +1,7 @@
 """Papyra on trio: with coredis it works, with the others it says what to take."""
 
+import io
+import json
 import subprocess
 import sys
 from typing import Any
@@ -8,9 +10,18 @@ import pytest
 import trio
 from papyra import Actor, ActorSystem
 from papyra.exceptions import ActorStopped
-from papyra.persistence.models import PersistedEvent
+from papyra.persistence.backends.retention import RetentionPolicy
+from papyra.persistence.models import PersistedEvent, PersistenceRecoveryConfig, PersistenceRecoveryMode
+from redis import Redis
 
-from papyra_streams import RedisConsumerGroupConfig, RedisStreamsConfig, RedisStreamsPersistence, UnsupportedOperation
+from papyra_streams import (
+    Progress,
+    RedisConsumerGroupConfig,
+    RedisStreamsConfig,
+    RedisStreamsPersistence,
+    UnsupportedOperation,
+)
+from papyra_streams.domain.kinds import EVENTS
 
 EVENT = PersistedEvent("local", "local:1", "ActorStarted", {}, 1.0)
 
@@ -47,6 +58,40 @@ async def _live(config: RedisStreamsConfig) -> None:
     assert len(await reader.list_dead_letters()) == 1
     assert len(await reader.list_audits()) == 1
     await reader.aclose()
+
+
+def test_streams_are_scanned_recovered_and_compacted_under_trio(url: str, prefix: str) -> None:
+    trio.run(_maintain, RedisStreamsConfig(url=url, prefix=prefix, driver="coredis", approx_trim=False))
+
+
+async def _maintain(config: RedisStreamsConfig) -> None:
+    backend = RedisStreamsPersistence(config, retention_policy=RetentionPolicy(max_records=250))
+    bad = {"kind": "event", "timestamp": "never"}
+    await backend.record_many([{"kind": "event", "timestamp": 1.0, "payload": {"number": n}} for n in range(300)])
+    with Redis.from_url(config.url) as client:
+        client.xadd(config.keyspace().stream(EVENTS), {"data": json.dumps(bad)})
+    pages: list[Progress] = []
+
+    async def note(progress: Progress) -> None:
+        pages.append(progress)
+
+    assert (await backend.scan(full=True, progress=note)).found == 1
+    assert len(pages) == 2
+    report = await backend.recover(PersistenceRecoveryConfig(mode=PersistenceRecoveryMode.QUARANTINE), full=True)
+    assert report.compaction
+    assert report.compaction.removed_records == 50
+    rebuilt = await backend.recover(PersistenceRecoveryConfig(mode=PersistenceRecoveryMode.REBUILD))
+    assert [(each.records, each.obstacle) for each in rebuilt.rebuilt] == [(250, "")]
+    assert await backend.quarantine_export(kind="events", to=io.BytesIO()) == 1
+    with pytest.raises(OSError, match="full"):
+        await backend.quarantine_export(kind="events", to=_FullDisk())
+    assert not (await backend.scan(full=True)).has_anomalies
+    await backend.aclose()
+
+
+class _FullDisk(io.BytesIO):
+    def write(self, _: object) -> int:
+        raise OSError("full")
 
 
 def test_consumer_groups_work_under_trio(url: str, prefix: str) -> None:

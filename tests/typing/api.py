@@ -13,8 +13,6 @@ from papyra.persistence.models import (
     PersistedEvent,
     PersistenceRecoveryConfig,
     PersistenceRecoveryMode,
-    PersistenceRecoveryReport,
-    PersistenceScanReport,
 )
 
 from papyra_streams import (
@@ -35,6 +33,8 @@ from papyra_streams import (
     StreamsCompactionReport,
     StreamsError,
     StreamsMetrics,
+    StreamsRecoveryReport,
+    StreamsScanReport,
     Subscription,
     SubscriptionConfig,
     WritePolicy,
@@ -135,12 +135,12 @@ async def look_after_a_group(backend: RedisStreamsPersistence) -> None:
 
 async def operate(backend: RedisStreamsPersistence) -> None:
     """Scan, recover, compact and close."""
-    report = assert_type(await backend.scan(), PersistenceScanReport)
+    report = assert_type(await backend.scan(), StreamsScanReport)
     for anomaly in report.anomalies:
         if isinstance(anomaly, StreamAnomaly):
             assert_type(anomaly.entry_id, str)
     quarantine = PersistenceRecoveryConfig(mode=PersistenceRecoveryMode.QUARANTINE)
-    assert_type(await backend.recover(quarantine), PersistenceRecoveryReport)
+    assert_type(await backend.recover(quarantine), StreamsRecoveryReport)
     compacted = assert_type(await backend.compact(), StreamsCompactionReport)
     assert_type(compacted.held_back, tuple[HeldBack, ...])
     metrics = assert_type(backend.metrics, StreamsMetrics)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import EntryId, RawEntry
 from papyra_streams.ports import DeadEntry, Member, QuarantinePort, Replayed, Settled
 
 from . import group_replies, replies
@@ -31,17 +31,25 @@ class RespQuarantine(RespPart, QuarantinePort):
 
         return await settled(by_id, step, size=_MOST_COPIES_AT_ONCE)
 
-    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[RawEntry]:
         start = after.successor()
         reply = await self._client.call("XRANGE", quarantine, str(start), "+", "COUNT", count)
         # Nothing comes after the largest id, which is its own successor.
-        return replies.entries(reply) if start > after else []
+        return [replies.raw_entry(row) for row in replies.items(reply)] if start > after else []
 
     async def replay(
-        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+        self,
+        stream: str,
+        quarantine: str,
+        quarantined: EntryId,
+        *,
+        to: str,
+        state: str | None = None,
+        data: bytes | None = None,
     ) -> Replayed | None:
         keys = (stream, quarantine) if state is None else (stream, quarantine, state)
-        arguments = (str(quarantined), to, _IDLE_FOR_LONG_MS)
+        mended = () if data is None else (data,)
+        arguments = (str(quarantined), to, _IDLE_FOR_LONG_MS, *mended)
         return group_replies.replayed(await Script.named("replay").run(self._client, keys, arguments))
 
     async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:

@@ -1,16 +1,19 @@
 """From raw replies to the ports' values. RESP2 gives maps as flat lists, RESP3 as maps; both are read here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import Entry, EntryId, RawEntry
 from papyra_streams.errors import Rejected
-from papyra_streams.ports import GroupState, Obstacle, PendingState, TrimOutcome
+from papyra_streams.ports import GroupState, PendingState
 
 from .client import Reply
 
 _ONE_FIELD = 2
 
 _LISTS = (list, tuple)
+
+_new = tuple.__new__
 
 
 def number(reply: Reply) -> int:
@@ -70,9 +73,36 @@ def _fields(reply: Reply) -> Mapping[bytes, bytes]:
     return {_bytes(name): _bytes(value) for name, value in pairs(reply)}
 
 
+def plain_entry(identifier: Any, fields: Any) -> Entry:
+    """Read an entry of one field, as all of Papyra's are, in half the time: not asking first, and in one function.
+
+    :raises AttributeError, LookupError, TypeError, ValueError: if it is anything else
+    """
+    name, value = fields
+    if type(fields) is not list or type(name) is not bytes or type(value) is not bytes:
+        raise TypeError
+    milliseconds, _, sequence = identifier.partition(b"-")
+    # What a named tuple's own constructor does, without the step in Python around it.
+    return _new(Entry, (_new(EntryId, (int(milliseconds), int(sequence))), {name: value}))
+
+
+NOT_PLAIN = (AttributeError, LookupError, TypeError, ValueError)
+"""What `plain_entry` raises."""
+
+
 def entries(reply: Reply) -> list[Entry]:
     """Read a list of entries, without the nils Redis 6.2's XCLAIM puts where an entry was deleted."""
-    return [entry(item) for item in items(reply) if item is not None]
+    rows: Any = items(reply)
+    try:
+        return [plain_entry(identifier, fields) for identifier, fields in rows]
+    except NOT_PLAIN:
+        return [entry(row) for row in rows if row is not None]
+
+
+def raw_entry(reply: Reply) -> RawEntry:
+    """Read an entry with all its fields."""
+    identifier, fields = items(reply)
+    return RawEntry(entry_id(identifier), tuple((_bytes(name), _bytes(value)) for name, value in pairs(fields)))
 
 
 def entries_of_one_stream(reply: Reply) -> list[Entry]:
@@ -106,13 +136,6 @@ def group_state(row: Mapping[str, Reply]) -> GroupState:
         pending=number(row["pending"]),
         last_delivered=entry_id(row["last-delivered-id"]),
     )
-
-
-def trim_step(stream: str, reply: Reply) -> tuple[TrimOutcome, bool]:
-    """Read what trim.lua answers, and whether it is to be run again."""
-    removed, unfinished, *rest = items(reply)
-    obstacle = Obstacle(stream=stream, group=text(rest[0]), needs=entry_id(rest[1])) if rest else None
-    return TrimOutcome(removed=number(removed), obstacle=obstacle), number(unfinished) == 1
 
 
 def _bytes(reply: Reply) -> bytes:

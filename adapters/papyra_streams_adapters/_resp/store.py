@@ -1,7 +1,6 @@
 """Every port of the core, for any client that speaks RESP."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import anyio
 
@@ -11,15 +10,14 @@ from papyra_streams.errors import (
     PermissionDenied,
     UnsupportedOperation,
 )
+from papyra_streams.garbage import uncollected
 from papyra_streams.ports import (
     Appended,
-    BadEntry,
     Confirmation,
     GroupState,
     PendingState,
     ProducerMark,
     StreamStore,
-    TrimOutcome,
 )
 
 from . import confirming, replies
@@ -27,14 +25,20 @@ from .client import LONGEST_BLOCK_MS, Argument, RespClient
 from .deliveries import RespDeliveries
 from .group_reads import GroupReads
 from .health import RespHealth
+from .maintenance import RespMaintenance
 from .membership import RespMembership
 from .quarantine import RespQuarantine
+from .rebuilding import RespRebuilding
 from .scripts import Script
 
 _FIRST_ID = EntryId(0, 0)
+# Others wait for the end of a step: about a millisecond.
+_COUNTED_AT_ONCE = 500
 
 
-class RespStore(RespDeliveries, RespMembership, RespQuarantine, RespHealth, StreamStore):
+class RespStore(
+    RespDeliveries, RespMembership, RespQuarantine, RespMaintenance, RespRebuilding, RespHealth, StreamStore
+):
     """Streams on one Redis or Valkey server."""
 
     def __init__(self, client: RespClient) -> None:
@@ -66,7 +70,27 @@ class RespStore(RespDeliveries, RespMembership, RespQuarantine, RespHealth, Stre
             # The servers refuse an exclusive range that begins here.
             return []
         end = f"({before}" if before else "+"
-        return replies.entries(await self._client.call("XREVRANGE", stream, end, "-", "COUNT", count))
+        reply = await self._client.call("XREVRANGE", stream, end, "-", "COUNT", count)
+        with uncollected():
+            return replies.entries(reply)
+
+    async def oldest(self, stream: str, *, count: int, after: EntryId | None = None) -> list[Entry]:
+        start = "-" if after is None else str(after.successor())
+        if after is not None and after.successor() == after:
+            return []
+        return replies.entries(await self._client.call("XRANGE", stream, start, "+", "COUNT", count))
+
+    async def count(self, stream: str, *, before: EntryId) -> int:
+        counted, first = 0, str(_FIRST_ID)
+        # The servers refuse an exclusive range that ends here, too.
+        while before != _FIRST_ID:
+            reply = await Script.named("count").run(self._client, (stream,), (first, str(before), _COUNTED_AT_ONCE))
+            step, *last = replies.items(reply)
+            counted += replies.number(step)
+            if not last:
+                return counted
+            first = str(replies.entry_id(last[0]).successor())
+        return counted
 
     async def length(self, stream: str) -> int:
         return replies.number(await self._client.call("XLEN", stream))
@@ -151,23 +175,6 @@ class RespStore(RespDeliveries, RespMembership, RespQuarantine, RespHealth, Stre
                 raise UnsupportedOperation("This server does not count a group's lag; Redis 7.0 and every Valkey do.")
             return None if row["lag"] is None else replies.number(row["lag"])
         raise GroupMissing(f"The stream {stream} has no group {group!r}.")
-
-    # -- maintenance
-
-    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
-        keys = (stream, quarantine) if quarantine else (stream,)
-        arguments = [word for entry in bad for word in (str(entry.id), entry.reason)]
-        return replies.number(await Script.named("retire").run(self._client, keys, (repr(moment), *arguments)))
-
-    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
-        arguments = (str(keep_from), "~" if approximate else "=")
-        removed = 0
-        while True:
-            reply = await Script.named("trim").run(self._client, (stream,), arguments)
-            step, unfinished = replies.trim_step(stream, reply)
-            removed += step.removed
-            if not unfinished:
-                return replace(step, removed=removed)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -1,6 +1,6 @@
 """Reading records back, from the newest."""
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from papyra.persistence.backends.retention import RetentionPolicy
@@ -17,8 +17,20 @@ from papyra_streams.ports import ReadPort
 
 from .clock import Clock
 
+# Where a walk may end soon, or nobody knows how large entries are, its first page is small.
+FIRST_PAGE = 100
 # Large enough that round trips do not count, small enough that the server and the event loop are not held up.
 PAGE = 1000
+# An entry may be as large as the server takes: where entries are large, pages are small.
+_BYTES_OF_A_PAGE = 1024 * 1024
+# The size of so many entries of a page is looked at before the next page is asked for.
+_SAMPLES = 10
+
+
+def page_behind(entries: Sequence[Entry], largest: int = 0) -> int:
+    """Tell how many entries to read behind a page: at most twice as many. Of those before, the largest is known."""
+    seen = max(largest, *(entry.size for entry in entries[:: len(entries) // _SAMPLES + 1]))
+    return max(1, min(PAGE, 2 * len(entries), _BYTES_OF_A_PAGE // max(seen, 1)))
 
 
 def newest_first(
@@ -39,7 +51,7 @@ async def _walk(store: ReadPort, stream: str, at_most: int | None, page: int) ->
             return
         before = entries[-1].id
         at_most = None if at_most is None else at_most - count
-        page = PAGE
+        page = page_behind(entries)
 
 
 class History:

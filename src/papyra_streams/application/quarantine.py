@@ -1,17 +1,26 @@
 """Looking at what was given up, and putting it back or dropping it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 from papyra_streams.domain.arguments import check_count
-from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.groups import RELEASED, QuarantinedEntry, ReplayReport
 from papyra_streams.domain.identifiers import parse_ids
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
 from papyra_streams.domain.quarantine import quarantined
+from papyra_streams.domain.records import Unreadable, read
+from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import QuarantinePort, Replayed
 
 from .history import PAGE
+
+Mend = Callable[[QuarantinedEntry], bytes | None]
+"""Gives an entry new data, or None to leave it as it is."""
+
+# Each is as large as it was.
+_ENTRIES_OF_A_PAGE = 50
 
 
 class Quarantine:
@@ -23,44 +32,74 @@ class Quarantine:
 
     async def entries(self, kind: Kind, *, limit: int | None, after: str | None) -> tuple[QuarantinedEntry, ...]:
         """Return the first ``limit`` entries after an id of the quarantine, oldest first."""
+        return tuple([entry async for entry in self.each(kind, limit=limit, after=after)])
+
+    async def each(
+        self, kind: Kind, *, limit: int | None = None, after: str | None = None
+    ) -> AsyncGenerator[QuarantinedEntry, None]:
+        """Yield them one by one, a page at a time in memory; left before its end, it must be closed."""
         if limit is not None:
             check_count("limit", limit)
         begin = EntryId(0, 0) if after is None else EntryId.parse(after)
-        found: list[QuarantinedEntry] = []
-        while limit is None or len(found) < limit:
-            count = PAGE if limit is None else min(PAGE, limit - len(found))
+        left = limit
+        while left is None or left > 0:
+            count = _ENTRIES_OF_A_PAGE if left is None else min(_ENTRIES_OF_A_PAGE, left)
             page = await self._store.quarantined(self._keys.quarantine(kind), count=count, after=begin)
-            found += map(quarantined, page)
+            for entry in page:
+                yield quarantined(entry)
             if len(page) < count:
                 break
             begin = page[-1].id
-        return tuple(found)
+            left = None if left is None else left - count
 
-    async def replay(self, kind: Kind, ids: Sequence[str]) -> ReplayReport:
+    async def find(self, kind: Kind, wanted: EntryId) -> QuarantinedEntry | None:
+        """Return the entry with this id of the quarantine, if it is there."""
+        # An entry never changes, it only goes.
+        page = await self._store.quarantined(self._keys.quarantine(kind), count=1, after=wanted.predecessor())
+        return quarantined(page[0]) if page and page[0].id == wanted else None
+
+    async def replay(self, kind: Kind, ids: Sequence[str], mend: Mend | None) -> ReplayReport:
         """Put entries back, each in a step of its own that takes it out of the quarantine."""
-        pending: list[str] = []
-        appended: dict[str, str] = {}
-        missing: list[str] = []
+        report = ReplayReport()
         for each in dict.fromkeys(parse_ids(ids)):
-            replayed = await self._replay(kind, each)
-            if replayed is None:
-                missing.append(str(each))
-            elif replayed.how == "pending":
-                pending.append(str(each))
-            else:
-                appended[str(each)] = str(replayed.id)
-        return ReplayReport(pending=tuple(pending), appended=appended, missing=tuple(missing))
+            report = await self._replay(kind, each, mend, report)
+        return report
 
-    async def _replay(self, kind: Kind, quarantined_id: EntryId) -> Replayed | None:
+    async def _replay(self, kind: Kind, wanted: EntryId, mend: Mend | None, report: ReplayReport) -> ReplayReport:
+        # Which keys a step touches has to be known before it begins.
+        entry = await self.find(kind, wanted)
+        if entry is None:
+            return replace(report, missing=(*report.missing, str(wanted)))
+        data = None if mend is None else _mended(kind, entry, mend)
+        replayed = await self._put_back(kind, wanted, entry.group, data)
+        if replayed is None:
+            return replace(report, missing=(*report.missing, str(wanted)))
+        if replayed.how == "pending":
+            return replace(report, pending=(*report.pending, str(wanted)))
+        return replace(report, appended={**report.appended, str(wanted): str(replayed.id)})
+
+    async def _put_back(self, kind: Kind, wanted: EntryId, group: str, data: bytes | None) -> Replayed | None:
         stream, quarantine = self._keys.stream(kind), self._keys.quarantine(kind)
-        # Which keys a step touches has to be known before it begins; an entry never changes, it only goes.
-        page = await self._store.quarantined(quarantine, count=1, after=quarantined_id.predecessor())
-        group = quarantined(page[0]).group if page and page[0].id == quarantined_id else ""
         state = self._keys.group(kind, "state", group) if group else None
-        return await self._store.replay(stream, quarantine, quarantined_id, to=RELEASED, state=state)
+        return await self._store.replay(stream, quarantine, wanted, to=RELEASED, state=state, data=data)
 
     async def drop(self, kind: Kind, ids: Sequence[str]) -> int:
         """Remove entries from the quarantine for good; return how many there were."""
         wanted = list(dict.fromkeys(parse_ids(ids)))
         steps = [wanted[first : first + PAGE] for first in range(0, len(wanted), PAGE)]
         return sum([await self._store.drop(self._keys.quarantine(kind), step) for step in steps])
+
+
+def _mended(kind: Kind, entry: QuarantinedEntry, mend: Mend) -> bytes | None:
+    data = mend(entry)
+    if data is None:
+        return None
+    if not isinstance(data, bytes):
+        raise InvalidValue(f"`mend` must return bytes, or None, not {type(data).__name__}.")
+    result = read(kind, Entry(EntryId(0, 0), {b"data": data}))
+    if isinstance(result, Unreadable):
+        raise InvalidValue(
+            f"The new data of {entry.id} would be skipped by reads as well: {result.reason}."
+            f" Give a JSON object with the `kind` {kind.record!r} and a `timestamp`."
+        )
+    return data

@@ -13,16 +13,20 @@ from typing import Literal, TypeVar
 
 import anyio
 
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import Entry, EntryId, RawEntry
 from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
 from papyra_streams.ports import (
+    Abandonment,
     Appended,
     BadEntry,
     Capabilities,
     Confirmation,
     ConsumerState,
+    CopyStep,
+    DanglingPage,
     DeadEntry,
     Delivered,
+    Demands,
     GroupStanding,
     GroupState,
     Joined,
@@ -85,6 +89,12 @@ class RetryingStore(StreamStore):
 
     async def newest(self, stream: str, *, count: int, before: EntryId | None = None) -> list[Entry]:
         return await self._again(lambda: self._store.newest(stream, count=count, before=before))
+
+    async def oldest(self, stream: str, *, count: int, after: EntryId | None = None) -> list[Entry]:
+        return await self._again(lambda: self._store.oldest(stream, count=count, after=after))
+
+    async def count(self, stream: str, *, before: EntryId) -> int:
+        return await self._again(lambda: self._store.count(stream, before=before))
 
     async def length(self, stream: str) -> int:
         return await self._again(lambda: self._store.length(stream))
@@ -173,22 +183,62 @@ class RetryingStore(StreamStore):
     async def standing(self, stream: str, group: str) -> GroupStanding:
         return await self._again(lambda: self._store.standing(stream, group))
 
-    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[RawEntry]:
         return await self._again(lambda: self._store.quarantined(quarantine, count=count, after=after))
 
     async def replay(
-        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+        self,
+        stream: str,
+        quarantine: str,
+        quarantined: EntryId,
+        *,
+        to: str,
+        state: str | None = None,
+        data: bytes | None = None,
     ) -> Replayed | None:
-        return await self._if_not_run(lambda: self._store.replay(stream, quarantine, quarantined, to=to, state=state))
+        return await self._if_not_run(
+            lambda: self._store.replay(stream, quarantine, quarantined, to=to, state=state, data=data)
+        )
 
     async def drop(self, quarantine: str, ids: Sequence[EntryId]) -> int:
         return await self._if_not_run(lambda: self._store.drop(quarantine, ids))
 
-    async def retire(self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float) -> int:
+    async def retire(
+        self, stream: str, bad: Sequence[BadEntry], *, quarantine: str | None, moment: float
+    ) -> Sequence[EntryId]:
         return await self._again(lambda: self._store.retire(stream, bad, quarantine=quarantine, moment=moment))
 
-    async def trim(self, stream: str, *, keep_from: EntryId, approximate: bool) -> TrimOutcome:
-        return await self._again(lambda: self._store.trim(stream, keep_from=keep_from, approximate=approximate))
+    async def trim(
+        self,
+        stream: str,
+        *,
+        keep_from: EntryId,
+        approximate: bool,
+        abandonment: Abandonment | None = None,
+    ) -> TrimOutcome:
+        return await self._again(
+            lambda: self._store.trim(stream, keep_from=keep_from, approximate=approximate, abandonment=abandonment)
+        )
+
+    async def demands(self, stream: str, *, abandonment: Abandonment | None = None) -> Demands:
+        return await self._again(lambda: self._store.demands(stream, abandonment=abandonment))
+
+    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
+        return await self._again(lambda: self._store.dangling(stream, group, after=after, forget=forget))
+
+    async def copy_entries(self, stream: str, copy: str, *, is_begun: bool) -> CopyStep | None:
+        return await self._again(lambda: self._store.copy_entries(stream, copy, is_begun=is_begun))
+
+    async def compare(self, stream: str, copy: str, *, after: EntryId | None) -> EntryId | bool | None:
+        return await self._again(lambda: self._store.compare(stream, copy, after=after))
+
+    async def swap(
+        self, stream: str, copy: str, *, free: str
+    ) -> Literal["swapped", "behind", "differs", "pending"] | None:
+        return await self._if_not_run(lambda: self._store.swap(stream, copy, free=free))
+
+    async def discard(self, copy: str) -> None:
+        await self._again(lambda: self._store.discard(copy))
 
     async def ping(self) -> None:
         await self._again(self._store.ping)

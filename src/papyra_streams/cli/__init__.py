@@ -2,10 +2,16 @@
 
 import typer
 
+from . import quarantine
+from .compact import compact
 from .demo import demo
+from .recover import recover
+from .scan import scan
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command()(demo)
+for _command in (demo, scan, recover, compact):
+    app.command()(_command)
+app.add_typer(quarantine.app, name="quarantine")
 
 
 @app.callback()

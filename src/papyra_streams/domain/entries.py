@@ -64,6 +64,18 @@ class Entry(NamedTuple):
     id: EntryId
     fields: Mapping[bytes, bytes] | None
 
+    @property
+    def size(self) -> int:
+        """How many bytes its fields have, names and values."""
+        return sum(len(name) + len(value) for name, value in (self.fields or {}).items())
+
+
+class RawEntry(NamedTuple):
+    """One entry with all its fields, in their order and however often each name stands there."""
+
+    id: EntryId
+    fields: tuple[tuple[bytes, bytes], ...]
+
 
 def check_start(start_id: str) -> None:
     """Check where a group is to begin.

@@ -84,22 +84,29 @@ class QuarantinedEntry:
     """An entry that was given up, as it stands in the quarantine.
 
     ``id`` -- its id there, by which it is replayed or dropped
-    ``source_id`` -- its id in the stream
+    ``stream``, ``source_id`` -- the stream it comes from, and its id there
     ``reason`` -- why: what a handler said to `Delivery.reject`, or what was wrong with it
     ``quarantined_at`` -- when, in seconds since the epoch
-    ``group``, ``attempts``, ``error`` -- who gave it up, after how many deliveries, and the last exception; empty, 0
-        and empty for one that no read could return
-    ``data`` -- its bytes, as they were; None if it had no field of that name
+    ``group``, ``attempts``, ``error`` -- who gave it up, after how many deliveries, and the last exception; of one that
+        no read could return, the group that was given it most often, if it was pending, and no error
+    ``fields`` -- its fields, names and values, in their order and byte for byte
     """
 
     id: str
+    stream: str
     source_id: str
     reason: str
     quarantined_at: float
     group: str
     attempts: int
     error: str
-    data: bytes | None
+    fields: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def data(self) -> bytes | None:
+        """What its field ``data`` holds, which is the record; None if it has none."""
+        # As a read takes it: the last one of that name.
+        return dict(self.fields).get(b"data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

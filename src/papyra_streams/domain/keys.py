@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from papyra_streams.errors import InvalidName
 
@@ -52,6 +53,14 @@ class Keyspace:
     def quarantine(self, kind: Kind) -> str:
         """Name the stream that takes the bad entries of a kind."""
         return self._beside(kind, self.quarantine_prefix or f"{self.namespace}:quarantine")
+
+    def unattended(self, kind: Kind) -> str:
+        """Name the key that remembers since when groups have been behind, and nobody was heard of in them."""
+        return self._beside(kind, f"{self.namespace}:unattended")
+
+    def rebuilt(self, kind: Kind, part: Literal["copy", "former"]) -> str:
+        """Name the key of a stream's copy, or of what the copy takes the place of."""
+        return self._beside(kind, f"{self.namespace}:rebuild-{part}")
 
     def producer_mark(self, kind: Kind, producer: str) -> str:
         """Name the key that remembers the number of a producer's last record."""

@@ -99,7 +99,9 @@ def read(kind: Kind, entry: Entry) -> Record | Unreadable:
         return Unreadable(entry.id, "not a JSON object")
     if row.get("kind") != kind.record:
         return Unreadable(entry.id, f"not of kind {kind.record!r}")
-    if not usable_timestamp(row.get("timestamp")):
+    moment = row.get("timestamp")
+    # Asked here, of what it nearly always is, in half the time.
+    if not (type(moment) is float and moment - moment == 0.0) and not usable_timestamp(moment):
         return Unreadable(entry.id, "no usable timestamp")
     # What its constructor does, in half the time.
     return tuple.__new__(Record, (entry.id, row, len(data)))

@@ -4,24 +4,30 @@ from .append import Appended, AppendPort, Confirmation, ProducerMark
 from .deliveries import DeadEntry, Delivered, DeliveryPort, Joined, Member, Settled
 from .groups import GroupPort, GroupState, PendingState
 from .health import Capabilities, HealthPort
-from .maintenance import BadEntry, MaintenancePort, Obstacle, TrimOutcome
+from .maintenance import Abandonment, BadEntry, DanglingPage, Demand, Demands, MaintenancePort, Obstacle, TrimOutcome
 from .membership import ConsumerState, GroupStanding, MembershipPort, PendingEntry
 from .quarantine import QuarantinePort, Replayed
 from .read import ReadPort
+from .rebuilding import CopyStep, RebuildingPort
 from .servers import EmbeddedServers, ServerLease
 from .spool import SpooledBatch, SpooledPage, SpoolFactory, SpoolPort
 from .store import StreamStore, Timeouts
 
 __all__ = [
+    "Abandonment",
     "AppendPort",
     "Appended",
     "BadEntry",
     "Capabilities",
     "Confirmation",
     "ConsumerState",
+    "CopyStep",
+    "DanglingPage",
     "DeadEntry",
     "Delivered",
     "DeliveryPort",
+    "Demand",
+    "Demands",
     "EmbeddedServers",
     "GroupPort",
     "GroupStanding",
@@ -37,6 +43,7 @@ __all__ = [
     "ProducerMark",
     "QuarantinePort",
     "ReadPort",
+    "RebuildingPort",
     "Replayed",
     "ServerLease",
     "Settled",

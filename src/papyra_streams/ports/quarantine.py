@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import EntryId, RawEntry
 
 from .deliveries import DeadEntry, Member, Settled
 
@@ -33,12 +33,19 @@ class QuarantinePort(ABC):
         """
 
     @abstractmethod
-    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[Entry]:
+    async def quarantined(self, quarantine: str, *, count: int, after: EntryId) -> list[RawEntry]:
         """Return the first ``count`` entries of a quarantine after an id, as they are stored."""
 
     @abstractmethod
     async def replay(
-        self, stream: str, quarantine: str, quarantined: EntryId, *, to: str, state: str | None = None
+        self,
+        stream: str,
+        quarantine: str,
+        quarantined: EntryId,
+        *,
+        to: str,
+        state: str | None = None,
+        data: bytes | None = None,
     ) -> Replayed | None:
         """Put an entry back and take it out of the quarantine, in one step; None if it is not there (any more).
 
@@ -47,6 +54,7 @@ class QuarantinePort(ABC):
         the stream anew, and ``replay_of`` with its old id.
 
         :param state: as in `Member`, of the group that gave it up: what it gets again, it is known not to have finished
+        :param data: what its field ``data`` is to hold from now on; the entry is appended anew then, whoever gave it up
         """
 
     @abstractmethod

@@ -13,6 +13,14 @@ class ReadPort(ABC):
         """Return up to ``count`` entries, newest first; with ``before``, only those strictly older than it."""
 
     @abstractmethod
+    async def oldest(self, stream: str, *, count: int, after: EntryId | None = None) -> list[Entry]:
+        """Return up to ``count`` entries, oldest first; with ``after``, only those strictly newer than it."""
+
+    @abstractmethod
+    async def count(self, stream: str, *, before: EntryId) -> int:
+        """Count the entries older than an id, in short steps; the server goes through all of them."""
+
+    @abstractmethod
     async def length(self, stream: str) -> int:
         """Return how many entries the stream has."""
 

@@ -11,6 +11,7 @@ from .maintenance import MaintenancePort
 from .membership import MembershipPort
 from .quarantine import QuarantinePort
 from .read import ReadPort
+from .rebuilding import RebuildingPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,15 @@ class Timeouts:
 
 
 class StreamStore(
-    AppendPort, ReadPort, GroupPort, DeliveryPort, MembershipPort, QuarantinePort, MaintenancePort, HealthPort
+    AppendPort,
+    ReadPort,
+    GroupPort,
+    DeliveryPort,
+    MembershipPort,
+    QuarantinePort,
+    MaintenancePort,
+    RebuildingPort,
+    HealthPort,
 ):
     """Streams on one server, through one client library.
 

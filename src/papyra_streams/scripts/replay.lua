@@ -2,7 +2,8 @@
 -- with: groups
 -- Puts an entry of a quarantine back, and takes it out of there.
 -- KEYS: the stream, the quarantine, and the state of the group that gave the entry up, if one did.
--- ARGV: the entry's id there, the consumer that is to hold it, how long it is to have been idle, in milliseconds.
+-- ARGV: the entry's id there, the consumer that is to hold it, how long it is to have been idle, in milliseconds, and, if
+-- it was mended, its new data: it is appended anew then.
 -- Answers nothing if it is not there, or how it came back and its id: "pending" for its group, or "appended" anew.
 local stream, quarantine, state = KEYS[1], KEYS[2], KEYS[3]
 local entry = redis.call('XRANGE', quarantine, ARGV[1], ARGV[1])[1]
@@ -53,8 +54,25 @@ local function is_pending(name, id)
   return true
 end
 
+-- Gives the entry its new data, in place of all it had of that name.
+local function mend(data)
+  local mended = {}
+  for i = 1, #fields, 2 do
+    if fields[i] ~= 'data' then
+      mended[#mended + 1] = fields[i]
+      mended[#mended + 1] = fields[i + 1]
+    end
+  end
+  mended[#mended + 1] = 'data'
+  mended[#mended + 1] = data
+  fields = mended
+end
+
 local answer
-if is_pending(about['group'], about['id']) then
+if ARGV[4] then
+  mend(ARGV[4])
+end
+if not ARGV[4] and is_pending(about['group'], about['id']) then
   answer = {'pending', about['id']}
 else
   if #fields == 0 or #fields > MOST_WORDS then

@@ -1,38 +1,106 @@
--- with: ids
--- with: groups
+-- with: demands
 -- Removes old entries from a stream, but none that a group has yet to be given or to acknowledge.
--- KEYS: the stream.  ARGV: the oldest entry to keep, and "~" or "=".
--- Answers how many entries went, and 1 if there is more to be done; and, if a group kept some of the others, its name
--- and the entry it needs.
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {0, 0}
+-- KEYS: the stream; and, if there are groups that do not count, the notes of groups that are behind.
+-- ARGV: the oldest entry to keep, "~" or "="; and, in the same case, for how many milliseconds nobody was heard of in such
+-- groups.
+-- Answers how many entries went; 1 if there is more to be done; the server's clock in milliseconds; the groups that did not
+-- count, and lost something; and, if a group kept some of the others, its name, the entry it needs, and who holds that (""
+-- if nobody was given it).
+local stream, notes, keep_from, exactness, longest_silence = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3] or '')
+local now = clock()
+if redis.call('EXISTS', stream) == 0 then
+  return {0, 0, now, {}}
 end
 
--- An entry that was deleted cannot be handed out again: it is taken off the pending list, as XAUTOCLAIM does from 7.0 on.
--- That is bounded, as every step is.
-local references_left = 1000
-local function oldest_pending(group)
-  local pending = redis.call('XPENDING', KEYS[1], group)
-  while pending[1] > 0 and references_left > 0 and not redis.call('XRANGE', KEYS[1], pending[2], pending[2])[1] do
-    redis.call('XACK', KEYS[1], group, pending[2])
+-- Others wait for the end of this step, so that it is bounded: some two milliseconds.
+local CALLS = 2
+local references_left = 500
+
+local function exists(first, last)
+  return redis.call('XRANGE', stream, first, last, 'COUNT', 1)[1] ~= nil
+end
+
+-- The first entry that a group needs, whether the stream has it or not, and who holds it.
+local function next_needed(name, state)
+  local row = redis.call('XPENDING', stream, name, '-', '+', 1)[1]
+  if row then
+    return row[1], row[2]
+  end
+  return successor(state['last-delivered-id']), ''
+end
+
+-- Takes off a group's pending list what the stream no longer has, as XAUTOCLAIM does from 7.0 on. Answers what it needs then.
+local function forget_deleted(name, state)
+  local needs, consumer = next_needed(name, state)
+  while consumer ~= '' and references_left > 0 and not exists(needs, needs) do
+    redis.call('XACK', stream, name, needs)
     references_left = references_left - 1
-    pending = redis.call('XPENDING', KEYS[1], group)
+    needs, consumer = next_needed(name, state)
   end
-  return pending[1] > 0 and pending[2]
+  return needs, consumer
 end
 
-local floor, holder = ARGV[1], nil
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local state = properties(group)
-  local needs = oldest_pending(state['name']) or successor(state['last-delivered-id'])
-  if older(needs, floor) then
-    floor, holder = needs, state['name']
+-- Whether nobody was heard of for too long in a group that is behind; or an error.
+local function is_abandoned(name, state)
+  local noted, unseen = noted_silence(notes, name, state, now, silence_of(stream, name), longest_silence)
+  if not noted or unseen > longest_silence / 10 then
+    -- As text, Lua would give 1.7e+12.
+    local note = string.format('%.0f %.0f %s', now - (noted or 0), now, state['last-delivered-id'])
+    local said = redis.pcall('HSET', notes, name, note)
+    -- A server that is full refuses this, and the trim is what helps it.
+    if type(said) == 'table' and said.err and not string.find(said.err, 'OOM', 1, true) then
+      return said
+    end
+  end
+  return noted ~= nil and noted >= longest_silence
+end
+
+local floor, holder, consumer, abandoned, is_behind = keep_from, nil, nil, {}, {}
+for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  local state = properties(row)
+  local name = state['name']
+  local needs, owner = forget_deleted(name, state)
+  if older(needs, keep_from) and exists(needs, '(' .. keep_from) then
+    is_behind[name] = true
+    local gives_up = longest_silence and is_abandoned(name, state)
+    if type(gives_up) == 'table' then
+      return gives_up
+    elseif gives_up then
+      local first = redis.call('XRANGE', stream, needs, '+', 'COUNT', 1)[1][1]
+      abandoned[#abandoned + 1] = {name = name, state = state, first = first}
+    elseif older(needs, floor) then
+      floor, holder, consumer = needs, name, owner
+    end
+  end
+end
+-- Who has caught up, or is made anew under the name, begins anew.
+for _, name in ipairs(longest_silence and redis.call('HKEYS', notes) or {}) do
+  if not is_behind[name] then
+    redis.call('HDEL', notes, name)
   end
 end
 
-local answer = {redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2], floor), references_left == 0 and 1 or 0}
-local kept = holder and redis.call('XRANGE', KEYS[1], floor, '(' .. ARGV[1], 'COUNT', 1)[1]
+local removed, last, calls = 0, nil, 0
+repeat
+  -- Without a limit of ours, the server's own one fits the size of its nodes.
+  last = redis.call('XTRIM', stream, 'MINID', '~', floor)
+  removed, calls = removed + last, calls + 1
+until last == 0 or calls == CALLS
+if last == 0 and exactness == '=' then
+  removed = removed + redis.call('XTRIM', stream, 'MINID', '=', floor)
+end
+
+local losers = {}
+for _, group in ipairs(abandoned) do
+  if not exists(group.first, group.first) then
+    losers[#losers + 1] = group.name
+    forget_deleted(group.name, group.state)
+  end
+end
+
+local answer = {removed, (last > 0 or references_left == 0) and 1 or 0, now, losers}
+local kept = holder and redis.call('XRANGE', stream, floor, '(' .. keep_from, 'COUNT', 1)[1]
 if kept then
-  answer[3], answer[4] = holder, kept[1]
+  answer[5], answer[6], answer[7] = holder, kept[1], consumer
 end
 return answer

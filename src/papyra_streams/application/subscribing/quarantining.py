@@ -38,7 +38,7 @@ class Quarantining:
         """Move entries there that nobody can read, out of every group's way."""
         entries = [BadEntry(entry.id, entry.reason) for entry in bad]
         retired = await self._store.retire(source.stream, entries, quarantine=source.quarantine, moment=self._clock())
-        self._metrics.unreadable_entries += retired
+        self._metrics.unreadable_entries += len(retired)
         for entry in bad:
             logger.error(
                 "Entry %s of %s cannot be read (%s); it is in quarantine.", entry.id, source.stream, entry.reason

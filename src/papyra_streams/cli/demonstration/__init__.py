@@ -46,7 +46,7 @@ async def play(story: Story, *, url: str, driver: str | None, keep: bool) -> Non
 async def _introduce(story: Story, stage: Stage) -> None:
     async with stage.backend() as backend:
         # The driver's own words if the server is away or does not let us in.
-        await backend.scan()
+        await backend.list_events(limit=1)
     story.say(f"Driver {stage.settings.driver} on {await stage.server()} at {stage.endpoint}.")
     story.say(f"All keys begin with {stage.settings.prefix}: and are this run's own.")
 

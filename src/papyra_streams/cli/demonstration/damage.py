@@ -6,6 +6,7 @@ from papyra_streams.domain.kinds import EVENTS
 from papyra_streams.domain.reports import StreamAnomaly
 
 from .bakery import Day
+from .logs import warnings_logged
 from .stage import Stage
 from .story import Story
 from .wire import Reply, Wire, connect
@@ -29,8 +30,11 @@ async def quarantine_damage(story: Story, stage: Stage, day: Day) -> None:
         story.table(("entry", "what the scan says"), [(bad.entry_id, bad.reason) for bad in found])
         story.check("bad entries that the scan finds", len(found), len(ids))
         story.claim("and just these", holds=sorted(bad.entry_id for bad in found) == sorted(ids))
-        await backend.recover(quarantining)
-        story.check("bad entries that a second scan finds", len(_bad_entries(await backend.scan())), 0)
+        recovered = (await backend.recover(quarantining, full=True)).recovered
+        story.table(("moved", "reason"), [(each.count, each.reason) for each in recovered])
+        with warnings_logged() as log:
+            story.check("bad entries that a second scan finds", len(_bad_entries(await backend.scan(full=True))), 0)
+        story.check("warnings about the quarantine, which somebody should look at", len(log), 1)
         kept = await _quarantined(wire, stage)
         story.check("entries in quarantine", len(kept), len(ids))
         whole = dict(zip(ids, _DAMAGED, strict=True))

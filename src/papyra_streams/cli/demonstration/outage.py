@@ -135,7 +135,7 @@ async def _tell(story: Story, stage: Stage, server: PrivateServer, spool_dir: Pa
     backend = RedisStreamsPersistence(replace(stage.settings, url=url, write_policy=policy))
     with warnings_logged() as log:
         # The first call connects, which is no part of what is shown.
-        await backend.scan()
+        await backend.list_events(limit=1)
         async with ActorSystem(persistence=backend) as system:
             evening = Evening(backend, system.spawn(Till), await _oven_that_is_out(system))
             await _work(story, evening, server, spool_dir)

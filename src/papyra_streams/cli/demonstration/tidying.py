@@ -5,7 +5,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from papyra_streams.config import RedisConsumerGroupConfig
 from papyra_streams.domain.groups import RedisStreamEntry
 from papyra_streams.domain.kinds import EVENTS
-from papyra_streams.domain.reports import HeldBack, StreamsCompactionReport
+from papyra_streams.domain.reports import StreamsCompactionReport
 from papyra_streams.persistence import RedisStreamsPersistence
 
 from .bakery import Day
@@ -33,14 +33,21 @@ async def compact(story: Story, stage: Stage, day: Day) -> None:
             early = await backend.compact()
         story.check("records removed by the first compaction", early.removed_records, 0)
         story.check("warnings about it in the log", len(warned), 1)
-        needed = HeldBack(stream=stage.keys.stream(EVENTS), group=_GROUP, needs=given[0].id if given else "")
+        needed = (stage.keys.stream(EVENTS), _GROUP, given[0].id if given else "", "archivist")
         story.check("held back by", _groups(early), _GROUP)
-        story.claim("which needs its oldest pending event", holds=early.held_back == (needed,))
+        story.claim(
+            "which needs its oldest pending event",
+            holds=[(held.stream, held.group, held.needs, held.consumer) for held in early.held_back] == [needed],
+        )
+        foreseen = await backend.compact(dry_run=True)
+        story.check("records that would go, says a dry run meanwhile", foreseen.removed_records, 0)
         acknowledged = await backend.ack(kind="events", group=_GROUP, ids=[entry.id for entry in given])
         story.check(f"events '{_GROUP}' acknowledges", acknowledged, len(day.facts))
+        foreseen = await backend.compact(dry_run=True)
         late = await backend.compact()
         story.say(f"With audits and dead letters: {late.before_records} records before, {late.after_records} after.")
         story.check("records removed by the second compaction", late.removed_records, len(day.facts) - _KEPT)
+        story.check("records that a dry run had said would go", foreseen.removed_records, late.removed_records)
         story.check("held back by", _groups(late), "nobody")
         story.claim("reads show the same as before", holds=await backend.list_events() == shown)
     async with connect(stage.endpoint) as wire:

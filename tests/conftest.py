@@ -1,4 +1,4 @@
-"""One real server for the tests that run Papyra itself."""
+"""One real server for the tests that run Papyra or a command."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -28,7 +28,7 @@ def url(endpoint: Endpoint) -> str:
 @pytest.fixture
 def prefix() -> str:
     """Return a key prefix that no other test has."""
-    return f"host-{uuid4().hex}"
+    return f"test-{uuid4().hex}"
 
 
 @pytest.fixture(params=DRIVERS)
