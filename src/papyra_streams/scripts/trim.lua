@@ -12,8 +12,8 @@ if redis.call('EXISTS', stream) == 0 then
   return {0, 0, now, {}}
 end
 
--- Others wait for the end of this step, so that it is bounded: some two milliseconds.
-local CALLS = 2
+-- Others wait for the end of this step, so that it is bounded: two to three milliseconds.
+local CALLS = 3
 local references_left = 500
 
 local function exists(first, last)
