@@ -41,15 +41,15 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which of them, or which part, writing or reading; again for each."
-            " Default: redis-8.6 and valkey-9.1, and both parts."
+            help="Which of them, or which part, writing, reading or maintenance; again for each."
+            " Default: redis-8.6 and valkey-9.1, and all parts."
         ),
     ] = None,
     driver: Annotated[list[str] | None, typer.Option(help="Which drivers, again for each. Default: all three.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each measurement is taken.")] = 5,
     out: Annotated[Path, typer.Option(help="Where the figures and the charts go.")] = Path(".nox", "figures"),
 ) -> None:
-    """Measure writing and reading beside Papyra's own backend. Exit status 0, whether the bars are met or not."""
+    """Measure beside Papyra's own backend and others. Exit status 0, whether the bars are met or not."""
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     console.width = max(console.width, _WIDTH)
     try:

@@ -14,11 +14,19 @@ ACTORS = "actor messages"
 HANDLED = "entries handled"
 TAKEOVER = "takeover"
 MEMORY = "worker's memory"
+LISTED = "list_events"
+SCANNED = "full scan"
+COMPACTED = "compaction"
+PINGED = "PING while compacting"
+CLIENT = "client's memory"
 
 FLOOR = "nothing stored"
 PAPYRA = "papyra"
 MAKERS = "benchmark -P 64"
 CLAIMED = "claim_idle + 1 s"
+XTRIM = "XTRIM MINID ="
+ALLOWED_WAIT = "10 ms"
+ALLOWED_MEMORY = "64 MiB"
 
 
 def singly(driver: str) -> str:
@@ -34,6 +42,16 @@ def bare(driver: str) -> str:
 def early(driver: str) -> str:
     """Name the worker that has handled a tenth of its entries."""
     return f"{driver}, early"
+
+
+def few(driver: str) -> str:
+    """Name the backend that reads from a small stream."""
+    return f"{driver}, of 1,000"
+
+
+def exact(driver: str) -> str:
+    """Name the backend whose compaction leaves nothing in place."""
+    return f"{driver}, exactly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +105,7 @@ def comparisons(drivers: Sequence[str]) -> Iterator[Comparison]:
     """Yield every comparison, measure by measure."""
     yield from _of_writing(drivers)
     yield from _of_reading(drivers)
+    yield from _of_maintenance(drivers)
 
 
 def _of_writing(drivers: Sequence[str]) -> Iterator[Comparison]:
@@ -119,6 +138,24 @@ def _of_reading(drivers: Sequence[str]) -> Iterator[Comparison]:
     flat = Bar(bound=1.05, at_most=True)
     for driver in drivers:
         yield Comparison(measure=MEMORY, contender=driver, beside=early(driver), quantity="bytes", bar=flat)
+
+
+def _of_maintenance(drivers: Sequence[str]) -> Iterator[Comparison]:
+    twice_as_long, within = Bar(bound=2.0, at_most=True), Bar(bound=1.0, at_most=True)
+    for driver in drivers:
+        yield Comparison(measure=LISTED, contender=driver, beside=few(driver), quantity="p50", bar=twice_as_long)
+        yield Comparison(measure=LISTED, contender=driver, beside=PAPYRA, bar=Bar(bound=200.0))
+    for driver in drivers:
+        yield Comparison(measure=SCANNED, contender=driver, beside=bare(driver), bar=Bar(bound=0.5))
+    for driver in drivers:
+        for contender in (driver, exact(driver)):
+            yield Comparison(
+                measure=COMPACTED, contender=contender, beside=XTRIM, quantity="seconds", bar=twice_as_long
+            )
+    for driver in drivers:
+        yield Comparison(measure=PINGED, contender=driver, beside=ALLOWED_WAIT, quantity="p99", bar=within)
+    for driver in drivers:
+        yield Comparison(measure=CLIENT, contender=driver, beside=ALLOWED_MEMORY, quantity="bytes", bar=within)
 
 
 def outcomes(samples: Samples, drivers: Sequence[str]) -> list[Outcome]:

@@ -9,7 +9,7 @@ import pygal
 from pygal.style import Style
 
 from . import bars
-from .plan import READING, WRITING, Findings
+from .plan import MAINTENANCE, READING, WRITING, Findings
 
 _MEASURES = (bars.CALLS, bars.ANYIO_TASKS, bars.ASYNCIO_TASKS, bars.MANY)
 _STYLE = Style(
@@ -44,6 +44,22 @@ def draw(findings: Findings, drivers: Sequence[str]) -> Iterator[tuple[str, byte
             f"bench-{findings.server}-reading.svg",
             _drawing(f"Entries handled per second, {findings.version}", drivers, _of_reading(findings, drivers)),
         )
+    if MAINTENANCE in findings.parts:
+        yield (
+            f"bench-{findings.server}-maintenance.svg",
+            _drawing(f"list_events calls per second, {findings.version}", drivers, _of_maintenance(findings, drivers)),
+        )
+
+
+def _of_maintenance(findings: Findings, drivers: Sequence[str]) -> Rates:
+    def rates(contender: Callable[[str], str]) -> list[float | None]:
+        return [_rate(findings, bars.LISTED, contender(driver)) for driver in drivers]
+
+    return {
+        "papyra's own backend": rates(lambda _: bars.PAPYRA),
+        "of a million entries": rates(lambda driver: driver),
+        "of a thousand entries": rates(bars.few),
+    }
 
 
 def _of_writing(findings: Findings, drivers: Sequence[str]) -> Rates:

@@ -9,13 +9,16 @@ from papyra.persistence.models import PersistedEvent
 from . import bars, makers, memory, reading, writes
 from .bystanders import Bystanders
 from .events import persisted
+from .maintaining import memory as clients
+from .maintaining import plan as maintaining
 from .memory import QueuedRecord
 from .rounds import Measurement, Samples, play
 from .servers import RunningServer
 
 WRITING = "writing"
 READING = "reading"
-PARTS = (WRITING, READING)
+MAINTENANCE = "maintenance"
+PARTS = (WRITING, READING, MAINTENANCE)
 
 EVENTS = 10_000
 QUEUED = 5000
@@ -51,12 +54,17 @@ def measure(
         measures += writes.measurements(server, drivers, events, size)
     if READING in parts:
         measures += reading.measurements(server, drivers, events)
+    if MAINTENANCE in parts:
+        measures += maintaining.measurements(server, drivers, events)
     bystanders = Bystanders(server)
     samples = play(measures, rounds=rounds, say=say)
     share = bystanders.share()
     if READING in parts:
         say("the memory of workers")
         samples.add(bars.MEMORY, anyio.run(reading.measure_memory, server, drivers, events))
+    if MAINTENANCE in parts:
+        say("the memory of clients")
+        samples.add(bars.CLIENT, anyio.run(clients.measure, server, drivers, events))
     return Findings(
         server=server.name,
         version=server.version,

@@ -10,13 +10,17 @@ from rich.table import Table
 
 from . import bars, plan, writes
 from .bars import Outcome
-from .plan import READING, WRITING, Findings
+from .maintaining import compacting, listing, shelf
+from .maintaining import memory as clients
+from .plan import MAINTENANCE, READING, WRITING, Findings
 from .reading import memory, takeover
 from .reading import plan as readings
 
 _COLUMNS = ("measured", "contender", "median", "beside", "its median", "ratio", "spread", "bar", "")
 _IN_MICROSECONDS = 1e6
 _IN_MEGABYTES = 1e-6
+_IN_MILLISECONDS = 1e3
+_FEW = 100
 # These stand under a measure's own name; it has but one quantity, or this is the first of them.
 _PLAIN = ("rate", "seconds", "bytes")
 _SIZES = {
@@ -27,6 +31,11 @@ _SIZES = {
     READING: (
         f"Reading, in a round: {readings.ENTRIES:,} entries by each, {takeover.HELD:,} taken over;"
         f" once: {memory.MANY:,} entries by one worker."
+    ),
+    MAINTENANCE: (
+        f"Maintenance, in a round: {shelf.ENTRIES:,} entries; {listing.CALLS:,} calls for {listing.LIMIT} of them, and"
+        f" {listing.CALLS_OF_PAPYRA} by papyra; {compacting.TIMES} times compacted to {shelf.KEPT:,};"
+        f" once: all of that by one client, with {clients.BAD:,} bad ones."
     ),
 }
 
@@ -60,6 +69,8 @@ def remarks(findings: Findings) -> Iterator[str]:
         yield from _remarks_on_writing(findings)
     if READING in findings.parts:
         yield from _remarks_on_reading(findings)
+    if MAINTENANCE in findings.parts:
+        yield from _remarks_on_maintenance(findings)
 
 
 def _remarks_on_writing(findings: Findings) -> Iterator[str]:
@@ -86,6 +97,23 @@ def _remarks_on_reading(findings: Findings) -> Iterator[str]:
         if driver != bars.CLAIMED:
             late = [seconds - takeover.CLAIM_IDLE for seconds in found["seconds"]]
             yield f"taken over after claim_idle, {driver}: {statistics.median(late):.2f} s, at most {max(late):.2f} s"
+
+
+def _remarks_on_maintenance(findings: Findings) -> Iterator[str]:
+    for driver, found in findings.samples.found[bars.PINGED].items():
+        if driver != bars.ALLOWED_WAIT:
+            rest, longest = statistics.median(found["at_rest"]), max(found["longest"])
+            yield (
+                f"{bars.PINGED}, {driver}: at most {longest * _IN_MILLISECONDS:.1f} ms;"
+                f" the p99 at rest {rest * _IN_MILLISECONDS:.2f} ms"
+            )
+    if not (of_clients := findings.samples.found.get(bars.CLIENT)):
+        yield f"skipped: {bars.CLIENT}, which this system does not tell"
+        return
+    for driver, found in of_clients.items():
+        if driver != bars.ALLOWED_MEMORY:
+            steps = [f"{step} {_with_unit(peak, 'bytes')}" for step, (peak,) in found.items() if step != "bytes"]
+            yield f"{bars.CLIENT} at most by the end of each step, {driver}: {', '.join(steps)}"
 
 
 def _table(findings: Findings, outcomes: Sequence[Outcome]) -> Table:
@@ -119,6 +147,13 @@ def as_json(findings: Findings, outcomes: Sequence[Outcome]) -> dict[str, object
         "records": {"tasks": plan.EVENTS, "calls": writes.CALLS, "record_many": writes.MANY, "queued": plan.QUEUED},
         "entries": {"handled": readings.ENTRIES, "taken over": takeover.HELD, "early": memory.FEW, "late": memory.MANY},
         "claim_idle": takeover.CLAIM_IDLE,
+        "maintained": {
+            "entries": shelf.ENTRIES,
+            "kept": shelf.KEPT,
+            "few": shelf.FEW,
+            "bad": clients.BAD,
+            "listed": listing.LIMIT,
+        },
         "samples": findings.samples.found,
         "bytes of a queued record": {name: dataclasses.asdict(queued) for name, queued in findings.queued.items()},
         "ratios": [_outcome_as_json(outcome) for outcome in outcomes],
@@ -165,9 +200,9 @@ def _measured(outcome: Outcome) -> str:
 def _with_unit(value: float, quantity: str) -> str:
     match quantity:
         case "rate":
-            return f"{value:,.0f}/s"
+            return f"{value:,.0f}/s" if value >= _FEW else f"{value:#.3g}/s"
         case "seconds":
-            return f"{value:.2f} s"
+            return f"{value:#.3g} s"
         case "bytes":
             return f"{value * _IN_MEGABYTES:.1f} MB"
         case _:

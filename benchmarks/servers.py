@@ -59,6 +59,11 @@ class RunningServer:
         facts = self._facts("cpu")
         return float(facts["used_cpu_user"]) + float(facts["used_cpu_sys"])
 
+    @property
+    def frees_memory(self) -> bool:
+        """Whether a thread of the server still frees what removed keys had."""
+        return self._facts("memory")["lazyfree_pending_objects"] != "0"
+
     def empty(self) -> None:
         """Remove all keys, and return when that is done."""
         self._ask("FLUSHALL SYNC")
