@@ -9,6 +9,14 @@ from papyra_streams.ports import Abandonment, Delivered, Member, ProducerMark, S
 
 from .wire import Wire
 
+# As in the documentation, where "orders" is the user.
+DOCUMENTED_RIGHTS = (
+    "on >secret ~papyra:orders:* +eval +evalsha +get +set +exists +xadd +xlen +xrange +xrevrange +xtrim +xdel"
+    " +xgroup|create +xreadgroup +xack +xclaim +xpending +xinfo|groups +memory|usage +select"
+    " +del +hget +hset +pexpire +time +xgroup|delconsumer +xinfo|stream +xinfo|consumers"
+    " +hdel +hkeys +persist +pttl +rename +unlink +xgroup|createconsumer +xgroup|destroy +xsetid"
+)
+
 
 def mark(stream: str, first: int, *, producer: str = "one") -> ProducerMark:
     """Mark a batch of a producer of this stream, by the number of its first record."""

@@ -21,10 +21,9 @@ from papyra_streams import (
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.ports import ConsumerState, StreamStore
 
-from .arranging import eventually, fill
+from .arranging import DOCUMENTED_RIGHTS, eventually, fill
 from .backends import WORKERS, OpenBackend, event, record_events
 from .servers import PrivateServer
-from .test_health import DOCUMENTED_RIGHTS
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")

@@ -10,19 +10,12 @@ from papyra_streams import drivers
 from papyra_streams.ports import Appended, Confirmation, ProducerMark, StreamStore, Timeouts
 
 from . import needs
-from .arranging import fill
+from .arranging import DOCUMENTED_RIGHTS, fill
 from .fixtures import IMPATIENT, OpenStore
 from .servers import PrivateServer, Server
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
-
-# As in the documentation, where "orders" is the user.
-DOCUMENTED_RIGHTS = (
-    "on >secret ~papyra:orders:* +eval +evalsha +get +set +exists +xadd +xlen +xrange +xrevrange +xtrim +xdel"
-    " +xgroup|create +xreadgroup +xack +xclaim +xpending +xinfo|groups +memory|usage +select"
-    " +del +hget +hset +pexpire +time +xgroup|delconsumer +xinfo|stream +xinfo|consumers"
-)
 
 
 async def test_ping_returns_where_the_server_answers(store: StreamStore) -> None:

@@ -16,6 +16,7 @@ from .domain.kinds import StreamKind
 from .domain.reports import (
     AnomalyCount,
     HeldBack,
+    OnProgress,
     Progress,
     RebuildOutcome,
     ScanWarning,
@@ -74,6 +75,7 @@ __all__ = [
     "InvalidUrl",
     "InvalidValue",
     "LeaseLost",
+    "OnProgress",
     "OutOfMemory",
     "PendingSummary",
     "PermissionDenied",

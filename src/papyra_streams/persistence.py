@@ -20,13 +20,13 @@ from .application.integrity import NAMED
 from .application.metrics import StreamsMetrics, WriteMeter, WriteStats
 from .application.notices import unforeseen
 from .application.outages import OUTAGES
-from .application.sweeping import OnProgress, on_progress
+from .application.sweeping import on_progress
 from .composition import compose
 from .config import RedisStreamsConfig
 from .domain import records
 from .domain.arguments import check_count
 from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind
-from .domain.reports import StreamsCompactionReport, StreamsRecoveryReport, StreamsScanReport, not_scanned
+from .domain.reports import OnProgress, StreamsCompactionReport, StreamsRecoveryReport, StreamsScanReport, not_scanned
 from .domain.retention import check_policy
 from .endpoint import parse_url
 from .errors import InvalidValue, PermissionDenied, TimedOut, UnsupportedOperation

@@ -20,6 +20,7 @@ from papyra_streams.ports import (
     DeadEntry,
     Delivered,
     DeliveryPort,
+    Demand,
     Demands,
     GroupStanding,
     GroupState,
@@ -168,6 +169,8 @@ class FakeStore(NoSubscriptions, NoRebuilding, StreamStore):
         self.tells_memory = True
         self.moment_ms = 2**53
         """The server's clock."""
+        self.groups_behind: Sequence[Demand] = ()
+        """What groups need."""
         self.refusals: deque[Exception] = deque()
         """Raised one by one instead of storing a batch."""
         self.outage: Exception | None = None
@@ -258,13 +261,16 @@ class FakeStore(NoSubscriptions, NoRebuilding, StreamStore):
         del self.streams[stream][:removed]
         return TrimOutcome(removed=removed, obstacle=self.obstacle)
 
-    async def demands(self, stream: str, *, abandonment: Abandonment | None = None) -> Demands:  # noqa: ARG002 -- nobody has a group here
-        return Demands(moment_ms=self.moment_ms, groups=())
+    async def demands(self, stream: str, *, abandonment: Abandonment | None = None) -> Demands:  # noqa: ARG002 -- what anybody needs is set by the test
+        return Demands(moment_ms=self.moment_ms, groups=self.groups_behind)
 
-    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
+    async def dangling(self, stream: str, group: str, *, count: int, after: EntryId, forget: bool) -> DanglingPage:
         raise NotImplementedError
 
     # -- health
+
+    async def clock_ms(self) -> int:
+        return self.moment_ms
 
     async def ping(self) -> None:
         """Answer."""

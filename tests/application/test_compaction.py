@@ -14,7 +14,7 @@ from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS
 from papyra_streams.domain.reports import HeldBack
-from papyra_streams.ports import Obstacle
+from papyra_streams.ports import Demand, Obstacle
 
 from .fakes import FakeStore, bad, stored
 
@@ -238,3 +238,43 @@ async def test_a_group_that_holds_compaction_back_is_named(store: FakeStore) -> 
     assert report.held_back == (
         HeldBack(stream=STREAM, group="billing", needs=f"{START + 1000}-0", consumer="till", age=1.5),
     )
+
+
+# -- what groups need, without trimming
+
+
+def demand(group: str, seconds: float | None, *, is_abandoned: bool = False) -> Demand:
+    needs = None if seconds is None else EntryId(START + int(seconds * 1000), 0)
+    return Demand(group=group, needs=needs, consumer=None, silence_ms=None, is_abandoned=is_abandoned)
+
+
+@pytest.mark.parametrize(
+    ("groups", "removed", "holder", "abandoned"),
+    [
+        ([demand("done", None)], 3, None, ()),
+        ([demand("slow", 2)], 1, "slow", ()),
+        ([demand("slow", 3), demand("slower", 2)], 1, "slower", ()),
+        ([demand("ahead", 90)], 3, None, ()),
+        ([demand("dead", 1, is_abandoned=True)], 3, None, ("dead",)),
+        ([demand("dead", 1, is_abandoned=True), demand("slow", 3)], 2, "slow", ("dead",)),
+        ([demand("dead", 3, is_abandoned=True), demand("slow", 2)], 1, "slow", ()),
+    ],
+)
+async def test_a_dry_run_tells_who_would_hold_it_back_and_who_would_lose(
+    store: FakeStore, groups: list[Demand], removed: int, holder: str | None, abandoned: tuple[str, ...]
+) -> None:
+    store.put(STREAM, seconds(1, 2, 3, 90))
+    store.groups_behind = groups
+    report = await compaction(store, max_age_seconds=20).run(dry=True)
+    told = report.streams[0]
+
+    assert (told.removed_records, told.abandoned) == (removed, abandoned)
+    assert (told.held_back.group if told.held_back else None) == holder
+
+
+async def test_what_is_old_by_one_of_two_clocks_alone_stays(store: FakeStore) -> None:
+    store.put(STREAM, seconds(1, 2, 3))
+    store.moment_ms = START + 10_000
+    await compaction(store, max_age_seconds=20).run()
+
+    assert left(store) == [1, 2, 3]

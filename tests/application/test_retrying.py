@@ -41,10 +41,10 @@ REPEATABLE: dict[str, Call] = {
     "retire": (("s", [BadEntry(ID, "not JSON")]), {"quarantine": "q", "moment": 1.0}),
     "trim": (("s",), {"keep_from": ID, "approximate": True, "abandonment": ABANDONMENT}),
     "demands": (("s",), {"abandonment": ABANDONMENT}),
-    "dangling": (("s", "g"), {"after": ID, "forget": True}),
-    "copy_entries": (("s", "c"), {"is_begun": True}),
+    "dangling": (("s", "g"), {"count": 1, "after": ID, "forget": True}),
     "compare": (("s", "c"), {"after": ID}),
     "discard": (("c",), {}),
+    "clock_ms": ((), {}),
     "ping": ((), {}),
     "capabilities": ((), {}),
     "leave": ((MEMBER,), {"idle_ms": 5}),
@@ -59,7 +59,6 @@ UNREPEATABLE: dict[str, Call] = {
     "claim": (("s", "g", "c"), {"min_idle_ms": 5, "ids": [ID]}),
     "replay": (("s", "q", ID), {"to": "c", "state": "k", "data": b"{}"}),
     "drop": (("q", [ID]), {}),
-    "swap": (("s", "c"), {"free": "f"}),
 }
 LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
     "join": ((MEMBER,), {"start": "0", "on_loss": "resume", "expected": True}),
@@ -73,7 +72,11 @@ LEFT_TO_SUBSCRIPTIONS: dict[str, Call] = {
     "bury": ((MEMBER, [DEAD]), {"quarantine": "q", "moment": 1.0}),
     "lead": ((MEMBER,), {"lease_ms": 5}),
 }
-VERBS = REPEATABLE | UNREPEATABLE | LEFT_TO_SUBSCRIPTIONS
+COPYING: dict[str, Call] = {
+    "copy_entries": (("s", "c"), {"is_begun": True}),
+    "swap": (("s", "c"), {"free": "f"}),
+}
+VERBS = REPEATABLE | UNREPEATABLE | LEFT_TO_SUBSCRIPTIONS | COPYING
 APPEND: Call = (("s", [b"{}"]), {"mark": MARK, "confirmation": None})
 ANSWERLESS = ("create_group", "ping", "discard")
 FINAL = [
@@ -262,3 +265,25 @@ async def test_a_caller_that_is_cancelled_is_not_kept_waiting(store: FakeStore) 
         await RetryingStore(store).ping()
 
     assert len(spy.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "failure", "calls"),
+    [
+        ("copy_entries", Unavailable, 2),
+        ("copy_entries", Indeterminate, 2),
+        ("swap", Unavailable, 2),
+        ("swap", Indeterminate, 1),
+        ("copy_entries", OutOfMemory, 1),
+        ("swap", OutOfMemory, 1),
+    ],
+)
+async def test_a_copy_that_fills_the_server_does_not_wait_for_it_to_have_room(
+    store: FakeStore, patient: RetryingStore, verb: str, failure: type[errors.StreamsError], calls: int
+) -> None:
+    spy = replace(store, verb, failure("once"))
+    try:
+        await asked(patient, verb)
+    except failure:
+        assert calls == 1
+    assert len(spy.calls) == calls

@@ -10,6 +10,7 @@ from papyra_streams.errors import (
 )
 from papyra_streams.ports import Capabilities, HealthPort
 
+from . import replies
 from .client import Command, Reply, RespClient, RespPart
 
 _NOT_THERE = "papyra-streams:probe"
@@ -33,6 +34,10 @@ class RespHealth(RespPart, HealthPort):
 
     async def ping(self) -> None:
         await self._client.call("PING", keys=())
+
+    async def clock_ms(self) -> int:
+        seconds, microseconds = map(replies.number, replies.items(await self._client.call("TIME", keys=())))
+        return seconds * 1000 + microseconds // 1000
 
     async def capabilities(self) -> Capabilities:
         if self._capabilities is None:

@@ -40,10 +40,10 @@ class RespMaintenance(RespPart, MaintenancePort):
         keys, silence = _of_abandonment(stream, abandonment)
         return maintenance_replies.demands(await Script.named("demands").run(self._client, keys, silence))
 
-    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
+    async def dangling(self, stream: str, group: str, *, count: int, after: EntryId, forget: bool) -> DanglingPage:
         if after.successor() == after:
             return DanglingPage(ids=(), examined=0, last=None)
-        arguments = (group, str(after.successor()), _REFERENCES_OF_A_STEP, int(forget))
+        arguments = (group, str(after.successor()), min(count, _REFERENCES_OF_A_STEP), int(forget))
         return maintenance_replies.dangling(await Script.named("dangling").run(self._client, (stream,), arguments))
 
 

@@ -121,7 +121,7 @@ class Compaction:
         counts = policy.max_total_bytes is not None or (policy.max_records or records) < records
         if not counts and policy.max_age_seconds is None:
             return None
-        now = await self._now(kind)
+        now = await self._now()
         past = horizon(policy, now)
         first = await self._store.oldest(self._keys.stream(kind), count=1)
         if not first:
@@ -134,12 +134,11 @@ class Compaction:
                 keep_from = await self._oldest_before_end(kind, entries, now)
         return keep_from if keep_from > first[0].id else None
 
-    async def _now(self, kind: Kind) -> float:
+    async def _now(self) -> float:
         """Return the time; where the clocks of this system and the server differ, only what is old by both goes."""
         if self._policy.max_age_seconds is None:
             return self._clock()
-        demands = await self._store.demands(self._keys.stream(kind))
-        return min(self._clock(), demands.moment_ms / 1000)
+        return min(self._clock(), await self._store.clock_ms() / 1000)
 
     async def _oldest_after(self, kind: Kind, past: Horizon) -> EntryId:
         """Go forward from the first entry that is not surely too old: few of those behind it are."""
@@ -151,6 +150,8 @@ class Compaction:
                 if not hidden:
                     return entry.id
             # What is written from now on is kept.
+            if page[-1].id.successor() == page[-1].id:
+                break
             keep_from, count = page[-1].id.successor(), page_behind(page)
         return keep_from
 

@@ -8,7 +8,7 @@ from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
 from papyra_streams.domain.reports import ScanWarning
-from papyra_streams.errors import GroupMissing, StreamsError
+from papyra_streams.errors import GroupMissing, PermissionDenied, UnsupportedOperation, WrongType
 from papyra_streams.ports import ConsumerState, Demand, StreamStore
 
 from .clock import Clock
@@ -37,7 +37,7 @@ class Concerns:
         for kind in KINDS:
             try:
                 found += [warning async for warning in self._of(kind)]
-            except StreamsError as error:
+            except (PermissionDenied, UnsupportedOperation, WrongType) as error:
                 detail = f"The groups and the quarantine of {self._keys.stream(kind)} could not be looked at: {error}"
                 found.append(ScanWarning(subject="access", stream=self._keys.stream(kind), detail=detail))
         for warning in found:

@@ -7,6 +7,7 @@ from papyra_streams.domain.kinds import KINDS, Kind
 from papyra_streams.domain.reports import (
     BACKEND,
     Findings,
+    OnProgress,
     RebuildOutcome,
     ScanWarning,
     StreamsRecoveryReport,
@@ -17,9 +18,9 @@ from .compaction import Compaction
 from .concerns import Concerns
 from .inspection import Bounds
 from .rebuilding import Rebuilding
-from .sweeping import OnProgress, Sweeping, Task, tell_nobody
+from .sweeping import Sweeping, Task, tell_nobody
 
-# How many anomalies a recovery names one by one.
+# How many anomalies are named one by one, unless another number is asked for.
 NAMED = 10_000
 
 

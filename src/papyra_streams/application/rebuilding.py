@@ -5,11 +5,9 @@ import logging
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
-from papyra_streams.domain.reports import Progress, RebuildOutcome
+from papyra_streams.domain.reports import OnProgress, Progress, RebuildOutcome
 from papyra_streams.errors import Indeterminate, OutOfMemory, PermissionDenied, Rejected
 from papyra_streams.ports import StreamStore
-
-from .sweeping import OnProgress
 
 logger = logging.getLogger("papyra_streams")
 
@@ -81,7 +79,10 @@ class Rebuilding:
             if outcome == "pending":
                 return _PENDING
             if outcome == "differs":
-                is_begun = await self._compare_all(kind)
+                still = await self._compare_all(kind)
+                if still is None:
+                    return _GONE
+                is_begun = still
         return _RESTLESS
 
     async def _swap(self, kind: Kind) -> str | None:
@@ -107,8 +108,8 @@ class Rebuilding:
                     return _RESTLESS
         return _GONE
 
-    async def _compare_all(self, kind: Kind) -> bool:
-        """Take out of the copy what was deleted meanwhile; return whether it is still there."""
+    async def _compare_all(self, kind: Kind) -> bool | None:
+        """Take out of the copy what was deleted meanwhile; return whether it is of use, None if it is gone."""
         after: EntryId | None = None
         while True:
             reached = await self._store.compare(self._keys.stream(kind), self._copy(kind), after=after)
@@ -117,5 +118,5 @@ class Rebuilding:
                 await self._store.discard(self._copy(kind))
                 return False
             if not isinstance(reached, EntryId):
-                return reached is True
+                return reached
             after = reached

@@ -1,10 +1,10 @@
 """What is repeated when a server does not answer, how often, and what never is.
 
 After `Unavailable` or `OutOfMemory` the command certainly did not run, and anything may be sent again. After
-`Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring. Reading
-for a group and claiming hand entries over; their second run would return others, so their caller is told. Appending is
-not repeated here, nor what a subscription does: the write path and the subscription try for as long as their settings
-say.
+`Indeterminate` only what changes nothing the second time may be: reading, acknowledging, trimming, retiring, copying.
+Reading for a group and claiming hand entries over; their second run would return others, so their caller is told.
+Appending is not repeated here, nor what a subscription does: the write path and the subscription try for as long as
+their settings say.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -223,11 +223,14 @@ class RetryingStore(StreamStore):
     async def demands(self, stream: str, *, abandonment: Abandonment | None = None) -> Demands:
         return await self._again(lambda: self._store.demands(stream, abandonment=abandonment))
 
-    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
-        return await self._again(lambda: self._store.dangling(stream, group, after=after, forget=forget))
+    async def dangling(self, stream: str, group: str, *, count: int, after: EntryId, forget: bool) -> DanglingPage:
+        return await self._again(lambda: self._store.dangling(stream, group, count=count, after=after, forget=forget))
 
     async def copy_entries(self, stream: str, copy: str, *, is_begun: bool) -> CopyStep | None:
-        return await self._again(lambda: self._store.copy_entries(stream, copy, is_begun=is_begun))
+        # Where the server is full, a copy that waits for better times is what fills it.
+        return await self._repeat(
+            lambda: self._store.copy_entries(stream, copy, is_begun=is_begun), (Unavailable, Indeterminate)
+        )
 
     async def compare(self, stream: str, copy: str, *, after: EntryId | None) -> EntryId | bool | None:
         return await self._again(lambda: self._store.compare(stream, copy, after=after))
@@ -235,10 +238,13 @@ class RetryingStore(StreamStore):
     async def swap(
         self, stream: str, copy: str, *, free: str
     ) -> Literal["swapped", "behind", "differs", "pending"] | None:
-        return await self._if_not_run(lambda: self._store.swap(stream, copy, free=free))
+        return await self._repeat(lambda: self._store.swap(stream, copy, free=free), (Unavailable,))
 
     async def discard(self, copy: str) -> None:
         await self._again(lambda: self._store.discard(copy))
+
+    async def clock_ms(self) -> int:
+        return await self._again(self._store.clock_ms)
 
     async def ping(self) -> None:
         await self._again(self._store.ping)

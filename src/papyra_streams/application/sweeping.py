@@ -1,7 +1,7 @@
 """One pass over all streams: finding what is wrong, and mending it if that is wanted."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -9,15 +9,13 @@ from typing import Literal
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
-from papyra_streams.domain.reports import Findings, Progress, StreamAnomaly, bad_entry, dangling_reference
+from papyra_streams.domain.reports import Findings, OnProgress, Progress, StreamAnomaly, bad_entry, dangling_reference
 from papyra_streams.errors import GroupMissing, InvalidValue
 from papyra_streams.ports import BadEntry, StreamStore
 
 from .clock import Clock
+from .history import PAGE
 from .inspection import BadOne, Bounds, Inspected, Inspection
-
-OnProgress = Callable[[Progress], Awaitable[None]]
-"""Is told how far an operation has come."""
 
 # One step of mending: others need not wait for it for more than a few milliseconds.
 _ENTRIES_OF_A_STEP = 100
@@ -127,8 +125,9 @@ class Sweeping:
         after: EntryId | None = EntryId(0, 0)
         examined = dangling = 0
         while after is not None and not task.bounds.are_reached(examined=examined, good=examined - dangling):
+            count = PAGE if task.bounds.entries is None else task.bounds.entries - examined
             try:
-                page = await self._store.dangling(stream, group, after=after, forget=task.mends)
+                page = await self._store.dangling(stream, group, count=count, after=after, forget=task.mends)
             except GroupMissing:
                 # Somebody has removed it, and its references with it.
                 return

@@ -185,8 +185,6 @@ async def export(
     to: Annotated[Path, typer.Option(help="A file, which is overwritten; - for standard output.")] = _STANDARD,
 ) -> int:
     """Write all that is in quarantine as JSON, a line for each entry, oldest first. Nothing is removed."""
-    # A file that is there should outlive a server that is away.
-    await backend.quarantine_list(kind=kind, limit=1)
     with _opened(to) as file:
         count = await backend.quarantine_export(kind=kind, to=file)
     typer.echo(f"entries written: {count:,}", err=True)
@@ -214,5 +212,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with path.open("wb") as file:
-        yield file
+    # A file that is there should outlive a server that goes away.
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

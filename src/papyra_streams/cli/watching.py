@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from papyra_streams.application.sweeping import OnProgress, tell_nobody
+from papyra_streams.application.sweeping import tell_nobody
 from papyra_streams.domain import reports
 
 
 @contextmanager
-def watched() -> Iterator[OnProgress]:
+def watched() -> Iterator[reports.OnProgress]:
     """Show progress on standard error while it is a terminal, a bar for each stream; it is gone at the end.
 
     What is logged meanwhile stands above the bars.

@@ -1,7 +1,7 @@
 """Papyra's reports, with what a stream can say beyond a file."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -78,6 +78,10 @@ class Progress:
     done: int
     total: int
     found: int = 0
+
+
+OnProgress = Callable[[Progress], Awaitable[None]]
+"""Is told how far an operation has come."""
 
 
 @dataclass(frozen=True)

@@ -28,5 +28,9 @@ class HealthPort(ABC):
         """Return if the server answers and lets us in; otherwise raise what stands in the way."""
 
     @abstractmethod
+    async def clock_ms(self) -> int:
+        """Return the server's clock, in milliseconds since the epoch."""
+
+    @abstractmethod
     async def capabilities(self) -> Capabilities:
         """Return what this driver on this server can do; the server is asked once."""

@@ -144,8 +144,10 @@ class MaintenancePort(ABC):
         """Return what each group still needs; write nothing. A missing stream has no groups."""
 
     @abstractmethod
-    async def dangling(self, stream: str, group: str, *, after: EntryId, forget: bool) -> DanglingPage:
-        """Look at some of a group's pending entries after an id, for such as the stream no longer has.
+    async def dangling(self, stream: str, group: str, *, count: int, after: EntryId, forget: bool) -> DanglingPage:
+        """Look at up to ``count`` of a group's pending entries after an id, for such as the stream no longer has.
+
+        It looks at fewer where they are large, but at least one.
 
         :param forget: take those off the pending list
         :raises GroupMissing: if there is no such stream or group

@@ -10,8 +10,8 @@ if redis.call('EXISTS', stream) == 0 or (ARGV[1] == '1' and redis.call('EXISTS',
   return {'gone'}
 end
 local done = copy_entries(stream, copy, tonumber(ARGV[2]))
+redis.call('PEXPIRE', copy, ARGV[3])
 if done.err then
   return done
 end
-redis.call('PEXPIRE', copy, ARGV[3])
 return {'copied', done[2] and 1 or 0, redis.call('XLEN', copy), redis.call('XLEN', stream)}

@@ -1,10 +1,8 @@
+-- with: pages
 -- Finds pending entries that the stream no longer has, and takes them off the list if asked to.
 -- KEYS: the stream.  ARGV: the group, the id to begin with, how many rows to look at, and 1 to take them off.
 -- Answers their ids, how many rows it looked at, and the last of those if there may be more.
 local stream, group, most = KEYS[1], ARGV[1], tonumber(ARGV[3])
--- Each is looked up whole, whatever its size.
-local MOST_BYTES = 256 * 1024
-
 local page = redis.call('XPENDING', stream, group, ARGV[2], '+', most)
 local gone, examined, bytes = {}, 0, 0
 for i, row in ipairs(page) do

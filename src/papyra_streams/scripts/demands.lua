@@ -29,9 +29,10 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local state = properties(row)
   local name = state['name']
   local needs, consumer = first_needed(name, state)
-  local silence = silence_of(stream, name)
-  local noted = longest_silence and noted_silence(notes, name, state, now, silence, longest_silence) or 0
+  -- What a trim notes of what nobody was given yet is the id it comes after.
+  local noted_as = consumer ~= '' and needs or successor(state['last-delivered-id'])
+  local noted = longest_silence and noted_silence(stream, notes, state, now, longest_silence, noted_as) or 0
   local is_abandoned = longest_silence and noted >= longest_silence
-  answer[#answer + 1] = {name, needs, consumer, silence or false, is_abandoned and 1 or 0}
+  answer[#answer + 1] = {name, needs, consumer, silence_of(stream, name) or false, is_abandoned and 1 or 0}
 end
 return answer

@@ -41,12 +41,12 @@ local function forget_deleted(name, state)
 end
 
 -- Whether nobody was heard of for too long in a group that is behind; or an error.
-local function is_abandoned(name, state)
-  local noted, unseen = noted_silence(notes, name, state, now, silence_of(stream, name), longest_silence)
-  if not noted or unseen > longest_silence / 10 then
+local function is_abandoned(state, needs)
+  local noted, unseen, needed = noted_silence(stream, notes, state, now, longest_silence, needs)
+  if not noted or needed ~= needs or unseen > longest_silence / 10 then
     -- As text, Lua would give 1.7e+12.
-    local note = string.format('%.0f %.0f %s', now - (noted or 0), now, state['last-delivered-id'])
-    local said = redis.pcall('HSET', notes, name, note)
+    local note = string.format('%.0f %.0f %s %s', now - (noted or 0), now, state['last-delivered-id'], needs)
+    local said = redis.pcall('HSET', notes, state['name'], note)
     -- A server that is full refuses this, and the trim is what helps it.
     if type(said) == 'table' and said.err and not string.find(said.err, 'OOM', 1, true) then
       return said
@@ -62,7 +62,7 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local needs, owner = forget_deleted(name, state)
   if older(needs, keep_from) and exists(needs, '(' .. keep_from) then
     is_behind[name] = true
-    local gives_up = longest_silence and is_abandoned(name, state)
+    local gives_up = longest_silence and is_abandoned(state, needs)
     if type(gives_up) == 'table' then
       return gives_up
     elseif gives_up then
@@ -73,7 +73,7 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     end
   end
 end
--- Who has caught up, or is made anew under the name, begins anew.
+-- Who has caught up begins anew.
 for _, name in ipairs(longest_silence and redis.call('HKEYS', notes) or {}) do
   if not is_behind[name] then
     redis.call('HDEL', notes, name)

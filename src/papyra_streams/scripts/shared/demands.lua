@@ -17,20 +17,25 @@ local function silence_of(stream, name)
   return least
 end
 
--- A hash notes of each group that is behind: when that was first seen of it, and last, and the last entry it had been given
--- by then. Answers for how long nobody has been heard of since, and for how long nobody has looked; nil if that is not noted,
--- or no longer so. What a server tells of its consumers means nothing after it was away, or has taken another one's place:
--- so it counts only if somebody looked in between, and not too rarely.
-local function noted_silence(notes, name, state, now, silence, longest)
-  local first, last, at = string.match(redis.call('HGET', notes, name) or '', '^(%d+) (%d+) (.*)$')
+-- A hash notes of each group that is behind: when that was first seen of it, and last, the last entry it had been given by
+-- then, and the first it needed. Answers for how long nobody has been heard of since, for how long nobody has looked, and
+-- what was needed; nil if that is not noted, or no longer so. What a server tells of its consumers means nothing after it was
+-- away, or has taken another one's place: so it counts only if somebody looked in between, and not too rarely.
+local function noted_silence(stream, notes, state, now, longest, needs)
+  local note = redis.call('HGET', notes, state['name']) or ''
+  local first, last, at, needed = string.match(note, '^(%d+) (%d+) (%S+) (%S+)$')
   if not first or at ~= state['last-delivered-id'] then
     return nil
   end
-  local noted, unseen = now - tonumber(first), now - tonumber(last)
+  -- No server counts an acknowledgement as a sign of life; what was needed and is not, though it is there, was acknowledged.
+  if needed ~= needs and redis.call('XRANGE', stream, needed, needed)[1] then
+    return nil
+  end
+  local noted, unseen, silence = now - tonumber(first), now - tonumber(last), silence_of(stream, state['name'])
   if unseen > longest or (silence and silence < noted) then
     return nil
   end
-  return noted, unseen
+  return noted, unseen, needed
 end
 
 local function clock()
