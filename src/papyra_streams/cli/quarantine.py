@@ -212,6 +212,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    if path.exists() and not path.is_file():
+        # A device or a pipe is nothing to be replaced.
+        with path.open("wb") as file:
+            yield file
+        return
     # A file that is there should outlive a server that goes away.
     part = path.with_name(f"{path.name}.part")
     try:
