@@ -149,9 +149,10 @@ class Compaction:
                 hidden = past.hides_unreadable(result.id) if isinstance(result, Unreadable) else past.hides(result)
                 if not hidden:
                     return entry.id
-            # What is written from now on is kept.
             if page[-1].id.successor() == page[-1].id:
+                # Nothing comes after the largest id, which is its own successor.
                 break
+            # What is written from now on is kept.
             keep_from, count = page[-1].id.successor(), page_behind(page)
         return keep_from
 

@@ -14,4 +14,4 @@ redis.call('PEXPIRE', copy, ARGV[3])
 if done.err then
   return done
 end
-return {'copied', done[2] and 1 or 0, redis.call('XLEN', copy), redis.call('XLEN', stream)}
+return {'copied', done.is_whole and 1 or 0, redis.call('XLEN', copy), redis.call('XLEN', stream)}

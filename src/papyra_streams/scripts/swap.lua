@@ -21,7 +21,7 @@ local done = copy_entries(stream, copy, tonumber(ARGV[1]))
 if done.err then
   return done
 end
-if not done[2] then
+if not done.is_whole then
   return {'behind'}
 end
 -- Entries never change, and the copy has had all of them: where there are as many, they are the same.

@@ -13,19 +13,18 @@ local function oldest_id(stream)
   return edge(stream, 'XRANGE', '-', '+')
 end
 
--- Adds what the copy lacks, up to so many entries. Answers how many it added, and whether it has all; or an error.
+-- Adds what the copy lacks, up to so many entries. Answers whether it has all then, or an error.
 local function copy_entries(stream, copy, most)
-  local newest, copied = edge(copy, 'XREVRANGE', '+', '-'), 0
+  local newest = edge(copy, 'XREVRANGE', '+', '-')
   local last = visit(stream, newest and '(' .. newest or '-', '+', most, MOST_BYTES, function(entry)
     local id, words = entry[1], entry[2]
     if #words > MOST_WORDS then
       return redis.error_reply('ERR The entry ' .. id .. ' has too many fields to be copied by a script')
     end
     redis.call('XADD', copy, id, unpack(words))
-    copied = copied + 1
   end)
   if type(last) == 'table' then
     return last
   end
-  return {copied, last == nil}
+  return {is_whole = last == nil}
 end
