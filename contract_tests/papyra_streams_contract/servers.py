@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from papyra_streams.endpoint import EmbeddedDirectory, Endpoint, parse_url
+from papyra_streams.endpoint import EmbeddedDirectory, Endpoint
 from papyra_streams.errors import StreamsError
 from papyra_streams.ports import EmbeddedServers, ServerLease
+from papyra_streams.urls import parse_url
 
 from .wire import ask_once
 

@@ -75,7 +75,7 @@ class Wire:
         if here.path:
             self._streams = reader, writer = await asyncio.open_unix_connection(here.path)
         else:
-            self._streams = reader, writer = await asyncio.open_connection(here.host, here.port, ssl=here.tls or None)
+            self._streams = reader, writer = await asyncio.open_connection(here.host, here.port, ssl=None)
         if here.password is not None:
             await _ask(reader, writer, ("AUTH", here.username or "default", here.password))
         if here.database:

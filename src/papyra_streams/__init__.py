@@ -28,6 +28,7 @@ from .domain.reports import (
 )
 from .domain.subscribing import SubscriptionConfig
 from .domain.writing import WritePolicy
+from .endpoint import Credentials
 from .errors import (
     AuthenticationFailed,
     Closed,
@@ -62,6 +63,7 @@ __all__ = [
     "Closed",
     "ConfigurationError",
     "ConsumerStatus",
+    "Credentials",
     "Delivery",
     "DriverNotInstalled",
     "GroupExists",

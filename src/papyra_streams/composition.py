@@ -24,7 +24,7 @@ from .application.retrying import RetryingStore, Revive
 from .application.subscribing.subscriptions import Subscriptions
 from .application.sweeping import Sweeping
 from .config import RedisStreamsConfig
-from .endpoint import Endpoint
+from .endpoint import Server
 from .ports import SpoolPort, StreamStore, Timeouts
 
 
@@ -43,8 +43,8 @@ class Services:
     integrity: Integrity
 
 
-def _driver(name: str, endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
-    return drivers.load(name)(endpoint, timeouts)
+def _driver(name: str, server: Server, timeouts: Timeouts) -> StreamStore:
+    return drivers.load(name)(server, timeouts)
 
 
 def _spool(config: RedisStreamsConfig) -> SpoolPort | None:
@@ -65,7 +65,7 @@ class _Container(containers.DeclarativeContainer):
     metrics = meter.provided.metrics
     clock: providers.Object[Clock] = providers.Object(time.time)
     revive: providers.Dependency[Revive] = providers.Dependency()
-    endpoint = providers.Dependency(instance_of=Endpoint)
+    server: providers.Dependency[Server] = providers.Dependency()
 
     keys = providers.Singleton(RedisStreamsConfig.keyspace, config)
     timeouts = providers.Factory(
@@ -74,7 +74,7 @@ class _Container(containers.DeclarativeContainer):
     # The branches are inert: only the chosen driver's client library is imported.
     driver: providers.Selector[StreamStore] = providers.Selector(
         config.provided.driver,
-        **_branches(endpoint, timeouts),
+        **_branches(server, timeouts),
     )
     # Not a Resource: dependency-injector awaits those with asyncio alone, and a backend also runs on trio.
     store = providers.Singleton(RetryingStore, driver, revive=revive)
@@ -119,7 +119,7 @@ def compose(
     config: RedisStreamsConfig,
     policy: RetentionPolicy,
     meter: WriteMeter,
-    endpoint: Endpoint,
+    server: Server,
     *,
     revive: Revive,
     store: StreamStore | None = None,
@@ -133,7 +133,7 @@ def compose(
         policy=providers.Object(policy),
         meter=providers.Object(meter),
         revive=providers.Object(revive),
-        endpoint=providers.Object(endpoint),
+        server=providers.Object(server),
     )
     if store is not None:
         container.driver.override(providers.Object(store))

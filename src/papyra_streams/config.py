@@ -9,8 +9,9 @@ from .domain.arguments import LARGEST, check_count, check_seconds, is_whole
 from .domain.entries import check_start
 from .domain.keys import Keyspace, check_name
 from .domain.writing import WritePolicy
-from .endpoint import parse_url, without_password
+from .endpoint import CredentialsProvider, EmbeddedDirectory, Server, Tls
 from .errors import InvalidValue
+from .urls import parse_url, without_password
 
 DRIVER_VARIABLE = "PAPYRA_STREAMS_DRIVER"
 DEFAULT_DRIVER = "redis"
@@ -29,7 +30,9 @@ class RedisStreamsConfig:
 
     url: str = "redis://localhost:6379/0"
     """``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``unix:///path?db=n``, ``embedded://`` for a private
-    server that is thrown away, or ``embedded:///directory`` for one that keeps its data there."""
+    server that is thrown away, or ``embedded:///directory`` for one that keeps its data there. A cluster is
+    ``redis+cluster://host:port,host:port``, what Sentinels watch is ``redis+sentinel://host:port,host:port/service``;
+    ``rediss+cluster://`` and the like with TLS."""
 
     prefix: str = "papyra"
     """Begins every key: ``{prefix}:{system_id}:events``. It may have several parts, divided by ``:``."""
@@ -72,8 +75,23 @@ class RedisStreamsConfig:
     waits for them when it starts. None sets no limit; a server that is away is given up on after a few seconds, one
     that does not answer after some ten."""
 
+    ca: str | Path | None = None
+    """The PEM file of the authorities whose certificates are trusted, for a URL that asks for TLS; None for the
+    system's. It may stand in the URL instead, as ``?ca=``; so may the next two."""
+
+    cert: str | Path | None = None
+    """The PEM file of our own certificate, where the server asks for one; it may hold the key as well."""
+
+    key: str | Path | None = None
+    """The PEM file of its key."""
+
+    credentials: CredentialsProvider | None = None
+    """Returns `Credentials`, or an awaitable of them, in place of a user name and a password in the URL. It is called
+    before each connection is opened, so that a password may change while the process runs."""
+
     def __post_init__(self) -> None:
-        parse_url(self.url)
+        self._check_files()
+        self.target()
         self.keyspace()
         if self.abandoned_after is not None:
             check_seconds("abandoned_after", self.abandoned_after, at_least=1.0)
@@ -92,6 +110,22 @@ class RedisStreamsConfig:
 
         if not isinstance(self.write_policy, WritePolicy):
             raise InvalidValue(f"`write_policy` must be a WritePolicy, not {type(self.write_policy).__name__}.")
+
+    def target(self) -> Server | EmbeddedDirectory:
+        """Say where the streams are."""
+        files = Tls(**{name: str(value) for name, value in self._files().items()})
+        return parse_url(self.url, files=files, credentials=self.credentials)
+
+    def _files(self) -> dict[str, str | Path]:
+        given = {"ca": self.ca, "cert": self.cert, "key": self.key}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _check_files(self) -> None:
+        for name, value in self._files().items():
+            if not isinstance(value, str | Path) or not str(value):
+                raise InvalidValue(f"`{name}` must be the path of a file, not {value!r}.")
+        if self.credentials is not None and not callable(self.credentials):
+            raise InvalidValue("`credentials` must be a function that returns Credentials.")
 
     def keyspace(self) -> Keyspace:
         """Name the keys these settings lead to."""

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import cast
 
-from .endpoint import Endpoint
+from .endpoint import Server
 from .errors import ConfigurationError, DriverNotInstalled, UnknownDriver
 from .ports import EmbeddedServers, SpoolFactory, StreamStore, Timeouts
 
-DriverFactory = Callable[[Endpoint, Timeouts], StreamStore]
-"""What an entry point names: builds a store without connecting."""
+DriverFactory = Callable[[Server, Timeouts], StreamStore]
+"""What an entry point names: builds a store without connecting. A driver that cannot reach a cluster, or what Sentinels
+watch, raises `UnsupportedOperation` and says why."""
 
 _DRIVERS = "papyra_streams.drivers"
 _SERVERS = "papyra_streams.servers"

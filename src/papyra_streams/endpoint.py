@@ -1,19 +1,38 @@
-"""Where a server is, read from a URL once, so that every driver understands the same ones."""
+"""Where the servers are, and who we are there: what every driver is given."""
 
-import re
-from contextlib import suppress
-from dataclasses import dataclass, field
-from posixpath import normpath
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from inspect import isawaitable
 
-from papyra_streams.errors import InvalidUrl
+from papyra_streams.errors import InvalidValue, Unavailable
 
-_DEFAULT_PORT = 6379
-_LONGEST_NUMBER = 10
-_TLS_BY_SCHEME = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_SCHEMES = (*_TLS_BY_SCHEME, "unix", "embedded")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_ROOTS = ("/", "//")
+DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who we are at a server: ``username`` is None for the server's default user, ``password`` where it needs none."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+CredentialsProvider = Callable[[], Credentials | Awaitable[Credentials]]
+"""Is asked before each connection is opened, so that a password may change; it must not block the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS, with the server's certificate and host name verified.
+
+    ``ca`` -- the PEM file of the authorities that are trusted; None for the system's
+    ``cert``, ``key`` -- the PEM files of our own certificate and its key, where the server asks for one
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +40,80 @@ class Endpoint:
     """One server: a TCP address, or the path of a Unix socket, and who we are there."""
 
     host: str = ""
-    port: int = _DEFAULT_PORT
+    port: int = DEFAULT_PORT
     path: str = ""
-    tls: bool = False
+    tls: Tls | None = None
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    credentials: CredentialsProvider | None = field(default=None, repr=False)
+    """Takes the place of ``username`` and ``password``."""
 
     def __str__(self) -> str:
         """Name the server as people write it, without user name and password."""
         if self.path:
             return f"unix://{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.database}"
+        return f"{'rediss' if self.tls else 'redis'}://{self.address}/{self.database}"
+
+    @property
+    def address(self) -> str:
+        """The host and the port, as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def at(self, host: str, port: int) -> "Endpoint":
+        """Name another server of the same kind, where we are the same."""
+        return replace(self, host=host, port=port)
+
+    async def login(self) -> Credentials:
+        """Return who we are there now.
+
+        :raises Unavailable: if the callable for credentials fails
+        :raises InvalidValue: if it returns something else
+        """
+        if self.credentials is None:
+            return Credentials(username=self.username, password=self.password)
+        try:
+            given = self.credentials()
+            found = await given if isawaitable(given) else given
+        except Exception as error:
+            # Its message may hold what it was about to return.
+            raise Unavailable(f"The callable `credentials` failed with {type(error).__name__}.") from error
+        if not isinstance(found, Credentials):
+            raise InvalidValue(f"The callable `credentials` must return Credentials, not {type(found).__name__}.")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterNodes:
+    """A cluster, by some of its nodes: any of them tells of all the others. Who we are, we are on each."""
+
+    nodes: tuple[Endpoint, ...]
+
+    def __str__(self) -> str:
+        """Name the cluster as people write it, without user name and password."""
+        return f"{_scheme(self.nodes[0])}+cluster://{_addresses(self.nodes)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelService:
+    """A primary and its replicas, which Sentinels watch under a name.
+
+    ``sentinels`` -- where they are, and who we are there
+    ``primary`` -- what all servers of the service have in common: all but the address
+    """
+
+    name: str
+    sentinels: tuple[Endpoint, ...]
+    primary: Endpoint
+
+    def __str__(self) -> str:
+        """Name the service as people write it, without user names and passwords."""
+        scheme = _scheme(self.primary)
+        return f"{scheme}+sentinel://{_addresses(self.sentinels)}/{self.name}/{self.primary.database}"
+
+
+Server = Endpoint | ClusterNodes | SentinelService
+"""Where the streams are: one server, a cluster, or whichever server the Sentinels say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,109 +123,9 @@ class EmbeddedDirectory:
     path: str | None
 
 
-def parse_url(url: str) -> Endpoint | EmbeddedDirectory:
-    """Read a connection URL.
-
-    Understood are ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` (the last letter asks for TLS),
-    ``unix:///path?db=n``, ``embedded://`` and ``embedded:///directory``. User name and password are percent-encoded.
-
-    :raises InvalidUrl: if it is malformed; the message repeats nothing that may be a password
-    """
-    if not isinstance(url, str):
-        raise InvalidUrl(f"`url` must be a string, not {type(url).__name__}.")
-    _check_characters(url)
-    parts, port = _split(url)
-    if parts.scheme not in _SCHEMES:
-        raise InvalidUrl(
-            f"`url` begins with {repr(parts.scheme + '://') if parts.scheme else 'no scheme'};"
-            f" write one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}."
-        )
-    if parts.scheme == "embedded":
-        return _embedded(parts)
-    _check_end(parts)
-    return _unix(parts) if parts.scheme == "unix" else _tcp(parts, port)
+def _scheme(endpoint: Endpoint) -> str:
+    return "rediss" if endpoint.tls else "redis"
 
 
-def without_password(url: str) -> str:
-    """Show a URL that `parse_url` accepts, with three stars for the password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    credentials, _, address = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{credentials.partition(':')[0]}:***@{address}").geturl()
-
-
-def _check_characters(url: str) -> None:
-    # urlsplit drops tabs and newlines without a word, which would change a password.
-    if _CONTROL.search(url):
-        raise InvalidUrl("`url` contains a control character; percent-encode it (a tab is %09), or take it out.")
-    if url != url.strip():
-        raise InvalidUrl("`url` begins or ends with a blank; take it out.")
-
-
-def _split(url: str) -> tuple[SplitResult, int | None]:
-    # The ValueError quotes the part that cannot be read, which may hold the password; so it is not to be the context.
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        return parts, parts.port
-    raise InvalidUrl(
-        "`url` is malformed: host or port cannot be read."
-        " The port is a number up to 65535; percent-encode user name and password, and write an '@' before the host."
-    )
-
-
-def _check_end(parts: SplitResult) -> None:
-    # A raw "/", "?" or "#" in a password ends the address, and what follows would be shown as if it were no secret.
-    if parts.netloc and "@" in parts.path + parts.query + parts.fragment:
-        raise InvalidUrl("`url` has an '@' after its address; percent-encode the user name and the password.")
-    if parts.fragment:
-        raise InvalidUrl("`url` has a part after '#', which means nothing here; percent-encode a '#' as %23.")
-
-
-def _embedded(parts: SplitResult) -> EmbeddedDirectory:
-    if parts.netloc or parts.query or parts.fragment or parts.path[:1] not in ("", "/"):
-        raise InvalidUrl("`url` must be embedded:// or embedded:///an/absolute/directory (three slashes), no more.")
-    path = unquote(parts.path)
-    if path and normpath(path) in _ROOTS:
-        raise InvalidUrl("`url` names the root directory; write embedded:///a/directory, or embedded:// for none.")
-    return EmbeddedDirectory(path=path or None)
-
-
-def _unix(parts: SplitResult) -> Endpoint:
-    path = unquote(parts.path)
-    if not path.startswith("/") or path == "/" or parts.netloc.rpartition("@")[2]:
-        raise InvalidUrl("`url` must name the socket's absolute path: unix:///run/redis.sock (three slashes).")
-    username, password = _credentials(parts)
-    return Endpoint(path=path, database=_database(parts, ""), username=username, password=password)
-
-
-def _tcp(parts: SplitResult, port: int | None) -> Endpoint:
-    if not parts.hostname:
-        raise InvalidUrl(f"`url` names no host; write {parts.scheme}://host:{_DEFAULT_PORT}/0.")
-    username, password = _credentials(parts)
-    return Endpoint(
-        host=parts.hostname,
-        port=_DEFAULT_PORT if port is None else port,
-        tls=_TLS_BY_SCHEME[parts.scheme],
-        database=_database(parts, parts.path.removeprefix("/")),
-        username=username,
-        password=password,
-    )
-
-
-def _database(parts: SplitResult, in_path: str) -> int:
-    options = parse_qs(parts.query, keep_blank_values=True)
-    example = "unix:///path?db=0" if parts.scheme == "unix" else f"{parts.scheme}://host/0"
-    # Where the '@' was forgotten, any of these may be a piece of the password, and is not repeated.
-    if options.keys() - {"db"}:
-        raise InvalidUrl(f"`url` has an unknown option after '?'; the only one is db. Write {example}.")
-    text = options["db"][0] if "db" in options else in_path or "0"
-    if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
-        raise InvalidUrl(f"`url` names a database that is no number; write {example}.")
-    return int(text)
-
-
-def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
-    username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    return username, password
+def _addresses(endpoints: tuple[Endpoint, ...]) -> str:
+    return ",".join(endpoint.address for endpoint in endpoints)

@@ -10,7 +10,7 @@ from anyio.lowlevel import RunVar
 
 from . import drivers
 from .composition import Services
-from .endpoint import EmbeddedDirectory, Endpoint
+from .endpoint import EmbeddedDirectory, Server
 from .errors import Closed, StreamsError, UnsupportedOperation
 from .ports import ServerLease, StreamStore
 
@@ -32,7 +32,7 @@ class Lifetime:
     """Gives out the services for the running event loop, and closes them."""
 
     def __init__(
-        self, target: Endpoint | EmbeddedDirectory, compose: Callable[[Endpoint], Services], *, closes_store: bool
+        self, target: Server | EmbeddedDirectory, compose: Callable[[Server], Services], *, closes_store: bool
     ) -> None:
         self._target = target
         self._compose = compose
@@ -94,7 +94,7 @@ class Lifetime:
 
     async def _open(self, loop: _Loop) -> Services:
         self._refuse_if_closed()
-        services = self._compose(await self._endpoint())
+        services = self._compose(await self._server())
         _check_event_loop(services.store)
         closing = _hold(services, closes_store=self._closes_store)
         await anext(closing)
@@ -106,8 +106,8 @@ class Lifetime:
         loop.closing, loop.services = closing, services
         return services
 
-    async def _endpoint(self) -> Endpoint:
-        if isinstance(self._target, Endpoint):
+    async def _server(self) -> Server:
+        if not isinstance(self._target, EmbeddedDirectory):
             return self._target
         lease = self._lease or await self._join_server(self._target)
         return lease.endpoint

@@ -28,7 +28,6 @@ from .domain.arguments import check_count
 from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind
 from .domain.reports import OnProgress, StreamsCompactionReport, StreamsRecoveryReport, StreamsScanReport, not_scanned
 from .domain.retention import check_policy
-from .endpoint import parse_url
 from .errors import InvalidValue, PermissionDenied, TimedOut, UnsupportedOperation
 from .group_calls import GroupCalls
 from .lifetime import Lifetime
@@ -74,9 +73,9 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
         self._metrics: StreamsMetrics = StreamsMetrics()
         self._meter = WriteMeter(self._metrics)
         self._lifetime = Lifetime(
-            parse_url(self.config.url),
-            lambda endpoint: compose(
-                self.config, policy, self._meter, endpoint, revive=self._lifetime.rejoin_server, store=store
+            self.config.target(),
+            lambda server: compose(
+                self.config, policy, self._meter, server, revive=self._lifetime.rejoin_server, store=store
             ),
             closes_store=store is None,
         )

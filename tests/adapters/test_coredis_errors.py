@@ -34,6 +34,7 @@ from papyra_streams.errors import (
     WrongType,
 )
 from papyra_streams.ports import Timeouts
+from papyra_streams_adapters._resp.errors import Redirected
 from papyra_streams_adapters.coredis._client import CoredisClient
 from papyra_streams_adapters.coredis._errors import opening_failed, reply_failed
 
@@ -60,8 +61,8 @@ REPLIES = [
     ("NOREPLICAS Not enough good replicas to write.", Unavailable, "NOREPLICAS"),
     ("MISCONF Redis is configured to save RDB snapshots", Unavailable, "MISCONF"),
     ("READONLY You can't write against a read only replica.", Unavailable, "READONLY"),
-    ("MOVED 866 127.0.0.1:7001", Unavailable, "MOVED"),
-    ("ASK 866 127.0.0.1:7001", Unavailable, "ASK"),
+    ("MOVED 866 127.0.0.1:7001", Redirected, "MOVED"),
+    ("ASK 866 127.0.0.1:7001", Redirected, "ASK"),
     ("ERR max number of clients reached", Unavailable, "ERR"),
     ("ERR unknown command 'XNOSUCH', with args beginning with: 's'", UnsupportedOperation, "ERR"),
     ("ERR unknown subcommand 'NOSUCH'. Try XGROUP HELP.", UnsupportedOperation, "ERR"),
@@ -353,4 +354,4 @@ async def test_what_others_log_through_coredis_is_left_alone(caplog: pytest.LogC
 def test_a_group_of_exceptions_is_what_it_holds() -> None:
     group = ExceptionGroup("unhandled", [ExceptionGroup("inner", [raised.StreamDuplicateConsumerGroupError("exists")])])
     assert isinstance(reply_failed(Endpoint(), group), GroupExists)
-    assert isinstance(opening_failed(Endpoint(host="h"), ExceptionGroup("", [OSError("no route")])), Unavailable)
+    assert isinstance(opening_failed(Endpoint(host="h"), ExceptionGroup("", [OSError("no route")]), None), Unavailable)

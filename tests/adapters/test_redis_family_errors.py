@@ -16,6 +16,7 @@ from papyra_streams.errors import StreamsError
 from papyra_streams.ports import Timeouts
 from papyra_streams_adapters._redispy.client import FamilyClient
 from papyra_streams_adapters._redispy.errors import ErrorTable
+from papyra_streams_adapters._resp.errors import Redirected
 from papyra_streams_adapters.redis._client import RedisClient
 from papyra_streams_adapters.redis._errors import ERRORS as REDIS_ERRORS
 from papyra_streams_adapters.valkey._client import ValkeyClient
@@ -110,8 +111,8 @@ BY_CLASS = [
     ("ClusterDownError", "The cluster is down", errors.Unavailable, "CLUSTERDOWN"),
     ("MasterDownError", "Link with MASTER is down", errors.Unavailable, "MASTERDOWN"),
     ("TryAgainError", "Multiple keys request during rehashing", errors.Unavailable, "TRYAGAIN"),
-    ("AskError", "3999 127.0.0.1:6381", errors.Unavailable, "ASK"),
-    ("MovedError", "3999 127.0.0.1:6381", errors.Unavailable, "MOVED"),
+    ("AskError", "3999 127.0.0.1:6381", Redirected, "ASK"),
+    ("MovedError", "3999 127.0.0.1:6381", Redirected, "MOVED"),
     ("ResponseError", "WRONGTYPE Operation against a key", errors.WrongType, "WRONGTYPE"),
     ("ResponseError", "unknown command 'XNOSUCH', with args beginning with: 's' ", errors.UnsupportedOperation, "ERR"),
     ("ConnectionError", "Connection closed by server.", errors.Indeterminate, ""),
@@ -178,8 +179,8 @@ ANSWERS = [
     ("NOREPLICAS Not enough good replicas to write.", errors.Unavailable, "NOREPLICAS"),
     ("MISCONF Errors writing to the AOF file", errors.Unavailable, "MISCONF"),
     ("READONLY You can't write against a read only replica.", errors.Unavailable, "READONLY"),
-    ("MOVED 3999 127.0.0.1:6381", errors.Unavailable, "MOVED"),
-    ("ASK 3999 127.0.0.1:6381", errors.Unavailable, "ASK"),
+    ("MOVED 3999 127.0.0.1:6381", Redirected, "MOVED"),
+    ("ASK 3999 127.0.0.1:6381", Redirected, "ASK"),
     ("CROSSSLOT Keys in request don't hash to the same slot", errors.Rejected, "CROSSSLOT"),
     ("EXECABORT Transaction discarded because of previous errors.", errors.Rejected, "EXECABORT"),
     ("UNBLOCKED client unblocked via CLIENT UNBLOCK", errors.Unavailable, "UNBLOCKED"),

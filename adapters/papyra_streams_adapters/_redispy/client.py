@@ -48,7 +48,13 @@ class FamilyClient(RespClient):
         """Run one command and wait for its reply for as long as the server may hold it, and a command's time more."""
         return await self._run(self._blocked, packed([encoded(command)]), timeout + self._patience)
 
-    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+    async def batch(
+        self,
+        commands: Sequence[Command],
+        *,
+        keys: Sequence[int] = (1,),  # noqa: ARG002 -- one node has all keys
+        timeout: float = 0.0,
+    ) -> list[Reply | StreamsError]:
         """Write all commands, then read all replies; one that is lost is `Indeterminate` in its place."""
         if not commands:
             return []

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from papyra_streams.endpoint import Endpoint
+from papyra_streams.endpoint import Credentials, Endpoint
 from papyra_streams.errors import StreamsError, Unavailable
 from papyra_streams.ports import Timeouts
-from papyra_streams_adapters._resp.errors import closed, repeats
+from papyra_streams_adapters._resp.errors import closed, repeats, unreachable
 
 from .library import Connection, Library
 from .patience import Patience
@@ -120,6 +120,8 @@ class Connections:
 
     async def _connect(self, connection: Connection) -> StreamsError | None:
         """Return why the connection cannot be opened; raised outside the ``except``, it keeps no context."""
+        login = await self._login()
+        connection.username, connection.password = login.username, login.password
         try:
             # The clients' connect timeout ends with the TCP or TLS handshake; AUTH and SELECT have none.
             async with asyncio.timeout(self._timeouts.connect):
@@ -128,10 +130,17 @@ class Connections:
             failure = closed() if self._closed else self._library.errors.connecting(error, self._endpoint)
             if failure is None:
                 raise
-            if not repeats(error, self._endpoint.password):
+            if not repeats(error, login.password):
                 failure.__cause__ = error
             return failure
         return None
+
+    async def _login(self) -> Credentials:
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                return await self._endpoint.login()
+        except TimeoutError as error:
+            raise unreachable(self._endpoint, "the callable `credentials` takes too long") from error
 
     async def _is_stale(self, connection: Connection) -> bool:
         """Tell whether the server has closed the connection, or left on it what nobody asked for."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import Timeouts
+from papyra_streams.tls import context_of
 from papyra_streams_adapters._resp.client import Reply
 from papyra_streams_adapters._resp.keepalive import KEEPALIVE
 
@@ -17,6 +18,8 @@ class Connection(Protocol):
     """What is used of a client's connection."""
 
     _writer: asyncio.StreamWriter | None
+    username: str | None
+    password: str | None
 
     @property
     def is_connected(self) -> bool: ...
@@ -30,6 +33,13 @@ class Connection(Protocol):
     async def read_response(self, *, disconnect_on_error: bool = True) -> Reply: ...
 
 
+class TlsConnection(Connection, Protocol):
+    """What is used of a connection over TLS besides."""
+
+    @property
+    def ssl_context(self) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """What differs between the two clients.
@@ -38,7 +48,7 @@ class Library:
     """
 
     tcp: Callable[..., Connection]
-    tls: Callable[..., Connection]
+    tls: Callable[..., TlsConnection]
     unix: Callable[..., Connection]
     options: Mapping[str, object]
     has_input: Callable[[Any], Awaitable[bool]]
@@ -48,8 +58,6 @@ class Library:
         """Return a connection that is yet to be opened."""
         options = {
             "db": endpoint.database,
-            "username": endpoint.username,
-            "password": endpoint.password,
             "protocol": 2,
             "socket_connect_timeout": timeouts.connect,
             # One timer of ours spans each exchange; theirs would cut off a blocked read.
@@ -67,5 +75,8 @@ class Library:
         }
         if not endpoint.tls:
             return self.tcp(**options)
-        # valkey-py does not compare the host name with the certificate's unless it is told to.
-        return self.tls(ssl_cert_reqs="required", ssl_check_hostname=True, **options)
+        connection = self.tls(**options)
+        # valkey-py's own does not compare the host name with the certificate's, and both trust the system's authorities
+        # along with a file of ours.
+        connection.ssl_context.context = context_of(endpoint.tls)
+        return connection

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from papyra_streams.errors import StreamsError
 
@@ -20,14 +19,14 @@ dead connection is noticed after it, however long the caller is willing to wait.
 
 
 class RespClient(ABC):
-    """Runs commands on one server through one client library, without interpreting them.
+    """Runs commands through one client library, without interpreting them: on one server, or where their keys are.
 
     Constructing does no I/O; the first command connects. Every method may be called from any task. The client
     repeats nothing by itself: a command is sent at most once per call. Only errors of `papyra_streams.errors` leave
     it: `Unavailable` if the command certainly did not run, `Indeterminate` if it was sent and no whole reply came.
     """
 
-    event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio"})
+    event_loops: frozenset[str] = frozenset({"asyncio"})
     """The event loops it runs on, by sniffio's names."""
 
     @abstractmethod
@@ -39,13 +38,20 @@ class RespClient(ABC):
         :param keys: the positions in ``command`` that hold keys, for routing in a cluster
         """
 
+    def place(self, key: str) -> int:  # noqa: ARG002 -- one server has all keys
+        """Return where a key lies: keys of one place may stand in one command."""
+        return 0
+
     @abstractmethod
-    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+    async def batch(
+        self, commands: Sequence[Command], *, keys: Sequence[int] = (1,), timeout: float = 0.0
+    ) -> list[Reply | StreamsError]:
         """Run commands in one round trip on one connection, in order, not atomically.
 
         An error stands in its command's place; one whose reply is lost after others came is `Indeterminate` there. All
         replies together may take as long as that of one command, and ``timeout`` more.
 
+        :param keys: the positions in the first command that hold keys; those of the others lie in the same place
         :param timeout: for how many seconds the server may hold replies back, such as WAIT's; nobody else is delayed
         :raises StreamsError: only where nothing is known of any of them
         """

@@ -19,7 +19,11 @@ from papyra_streams.errors import (
     WrongType,
 )
 
+from .slots import Address
+
 _CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
+
+_REDIRECTION = re.compile(r"(?P<slot>\d+) (?P<host>\S*):(?P<port>\d+)")
 
 # Redis 6.2 puts this before what went wrong inside a script.
 _WITHIN_A_SCRIPT = re.compile(r"(?:Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )+-?")
@@ -78,7 +82,41 @@ def server_error(text: str, code: str = "") -> StreamsError:
     if not code:
         match = _CODE.match(text)
         code, text = (match[1], text[match.end() :]) if match else ("ERR", text)
+    if code in ("MOVED", "ASK") and (redirected := _redirected(code, text)):
+        return redirected
     return _BY_CODE.get(code, Rejected)(_sentence(f"The server answered {code}: {text}"), code=code)
+
+
+class Redirected(Unavailable):
+    """A node of a cluster says which other node has the keys; ``asks`` if that one has to be told that we know."""
+
+    remedy = "It is a node of a cluster: write redis+cluster:// in `url`."
+
+    def __init__(self, message: str, *, code: str, slot: int, address: Address) -> None:
+        super().__init__(message, code=code)
+        self._message = message
+        self.slot = slot
+        self.address = address
+
+    @property
+    def asks(self) -> bool:
+        """Whether the keys are still on their way there."""
+        return self.code == "ASK"
+
+    def seen_from(self, asked: Address) -> "Redirected":
+        """Return it with a host, which a node leaves out where it does not know its own name."""
+        if self.address.host not in ("", "?"):
+            return self
+        address = Address(asked.host, self.address.port)
+        return Redirected(self._message, code=self.code, slot=self.slot, address=address)
+
+
+def _redirected(code: str, text: str) -> Redirected | None:
+    match = _REDIRECTION.match(text)
+    if match is None:
+        return None
+    address = Address(match["host"], int(match["port"]))
+    return Redirected(f"The server answered {code}: {match[0]}.", code=code, slot=int(match["slot"]), address=address)
 
 
 def unreachable(endpoint: object, reason: str) -> Unavailable:

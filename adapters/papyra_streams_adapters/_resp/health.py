@@ -52,7 +52,7 @@ class RespHealth(RespPart, HealthPort):
         return self._capabilities
 
     async def _ask(self) -> list[Reply | StreamsError]:
-        answers = await self._client.batch(_PROBES, timeout=0.001)
+        answers = await self._client.batch(_PROBES, keys=(2,), timeout=0.001)
         for answer in answers:
             if isinstance(answer, StreamsError) and not isinstance(answer, _REFUSALS):
                 raise answer

@@ -56,7 +56,8 @@ class Script:
         :raises StreamsError: what the script came to; the commands' errors stand in their places
         """
         words = (len(keys), *keys, *arguments)
-        reply, *others = await client.batch([("EVAL", self.source, *words), *commands], timeout=timeout)
+        positions = range(3, 3 + len(keys))
+        reply, *others = await client.batch([("EVAL", self.source, *words), *commands], keys=positions, timeout=timeout)
         if isinstance(reply, StreamsError):
             raise reply
         return reply, others

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import ClassVar, TypeVar, cast
+from typing import TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -36,7 +36,7 @@ class CoredisClient(RespClient):
     throws away a pipeline's replies after an error about groups, and knows one time limit for all commands.
     """
 
-    event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio", "trio"})
+    event_loops = frozenset({"asyncio", "trio"})
 
     def __init__(self, endpoint: Endpoint, timeouts: Timeouts, *, private: int = _PRIVATE) -> None:
         self._endpoint = endpoint
@@ -56,7 +56,13 @@ class CoredisClient(RespClient):
         connection = await self._shared.get()
         return self._reply(await self._answer(connection, *self._send(connection, [words])))
 
-    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+    async def batch(
+        self,
+        commands: Sequence[Command],
+        *,
+        keys: Sequence[int] = (1,),  # noqa: ARG002 -- one node has all keys
+        timeout: float = 0.0,
+    ) -> list[Reply | StreamsError]:
         """Run commands in one write, on a connection of their own; cancelling the caller leaves them to their end."""
         words = [encoded(command) for command in commands]
         limit = timeout + self._timeouts.command

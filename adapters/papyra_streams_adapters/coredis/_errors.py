@@ -35,15 +35,17 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
 _NO_ROOM = "max number of clients"
 
 
-def opening_failed(endpoint: Endpoint, error: Exception) -> StreamsError:
+def opening_failed(endpoint: Endpoint, error: Exception, secret: str | None) -> StreamsError:
     """Translate what kept a connection from being opened; nothing was sent.
 
     Its cause is left out where it repeats the password, as a server does that quotes the HELLO it does not know.
     """
+    if isinstance(error, StreamsError):
+        return error
     root = _root(error)
-    said = _said_by_server(root, endpoint.password)
-    failure = said or unreachable(endpoint, _without(endpoint.password, _reason(root)))
-    if not repeats(error, endpoint.password):
+    said = _said_by_server(root, secret)
+    failure = said or unreachable(endpoint, _without(secret, _reason(root)))
+    if not repeats(error, secret):
         failure.__cause__ = error
     return failure
 

@@ -2,17 +2,17 @@
 
 import logging
 import math
-import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from coredis.connection import TCPLocation, UnixDomainSocketLocation
 
-from papyra_streams.endpoint import Endpoint
+from papyra_streams.endpoint import Credentials, Endpoint
 from papyra_streams.ports import Timeouts
 from papyra_streams.tasks import spawn
+from papyra_streams.tls import context_of
 
 from .._resp.keepalive import KEEPALIVE
 from ._connection import Connection, HostConnection, PathConnection
@@ -20,7 +20,7 @@ from ._connection import Connection, HostConnection, PathConnection
 _is_ours: ContextVar[bool] = ContextVar("papyra_streams_coredis_line", default=False)
 
 
-def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:
+def make_connection(endpoint: Endpoint, timeouts: Timeouts, login: Credentials) -> Connection:
     """Make a connection that is not open yet."""
     # coredis 6.9 waits without limit by default, and for the greeting as long as for any reply.
     if endpoint.path:
@@ -28,18 +28,19 @@ def make_connection(endpoint: Endpoint, timeouts: Timeouts, tls: ssl.SSLContext 
             UnixDomainSocketLocation(endpoint.path),
             connect_timeout=timeouts.connect,
             stream_timeout=timeouts.command,
-            username=endpoint.username,
-            password=endpoint.password,
+            username=login.username,
+            password=login.password,
             db=endpoint.database,
         )
     return HostConnection(
         TCPLocation(endpoint.host, endpoint.port),
         connect_timeout=timeouts.connect,
         stream_timeout=timeouts.command,
-        username=endpoint.username,
-        password=endpoint.password,
+        username=login.username,
+        password=login.password,
         db=endpoint.database,
-        ssl_context=tls,
+        # coredis 6.9's own context does not check the host name.
+        ssl_context=context_of(endpoint.tls) if endpoint.tls else None,
         socket_keepalive=True,
         socket_keepalive_options=dict(KEEPALIVE),
     )
@@ -52,7 +53,7 @@ class Line:
     and each failed connect, and must be left by the task that entered it.
     """
 
-    def __init__(self, make: Callable[[], Connection], *, patience: float) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Connection]], *, patience: float) -> None:
         self._make = make
         self._scope = anyio.CancelScope(deadline=anyio.current_time() + patience)
         self._settled = anyio.Event()
@@ -64,6 +65,11 @@ class Line:
     def usable(self) -> bool:
         """Whether commands can be sent on it now."""
         return self.connection is not None and self.connection.usable
+
+    @property
+    def secret(self) -> str | None:
+        """The password it was to be opened with."""
+        return self.connection._password if self.connection else None  # noqa: SLF001 -- coredis tells of it nowhere else
 
     @property
     def opening(self) -> bool:
@@ -104,14 +110,15 @@ class Line:
 
     async def _run(self) -> None:
         _is_ours.set(True)
-        connection = self.connection = self._make()
         try:
             with self._scope:
-                await connection.run(task_status=self)
+                self.connection = await self._make()
+                await self.connection.run(task_status=self)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the connection
             self._error = error
         finally:
-            _close_buffers(connection)
+            if self.connection is not None:
+                _close_buffers(self.connection)
             self._settled.set()
 
 

@@ -1,7 +1,5 @@
 """Which connection a command goes out on."""
 
-import ssl
-
 import anyio
 
 from papyra_streams.endpoint import Endpoint
@@ -23,7 +21,6 @@ class Lines:
     def __init__(self, endpoint: Endpoint, timeouts: Timeouts) -> None:
         self.endpoint = endpoint
         self._timeouts = timeouts
-        self._tls: ssl.SSLContext | None = None
         self._open: set[Line] = set()
         self._is_closed = False
 
@@ -50,11 +47,11 @@ class Lines:
         outcome = await line.opened()
         if isinstance(outcome, Connection):
             return outcome
-        raise self.not_sent(outcome)
+        raise self.not_sent(outcome, line.secret)
 
-    def not_sent(self, error: Exception) -> StreamsError:
-        """Translate why a command could not be sent."""
-        return closed() if self._is_closed else opening_failed(self.endpoint, error)
+    def not_sent(self, error: Exception, secret: str | None = None) -> StreamsError:
+        """Translate why a command could not be sent; the password is not to be repeated."""
+        return closed() if self._is_closed else opening_failed(self.endpoint, error, secret)
 
     async def aclose(self) -> None:
         """Close every connection, and open no more."""
@@ -64,11 +61,8 @@ class Lines:
         for line in self._open:
             await line.closed()
 
-    def _make_connection(self) -> Connection:
-        if self.endpoint.tls and self._tls is None:
-            # coredis 6.9's own context does not check the host name.
-            self._tls = ssl.create_default_context()
-        return make_connection(self.endpoint, self._timeouts, self._tls)
+    async def _make_connection(self) -> Connection:
+        return make_connection(self.endpoint, self._timeouts, await self.endpoint.login())
 
 
 class SharedLine:

@@ -1,12 +1,13 @@
 """The driver for redis-py."""
 
-from papyra_streams.endpoint import Endpoint
+from papyra_streams.endpoint import Server
 from papyra_streams.ports import StreamStore, Timeouts
 from papyra_streams_adapters._resp.store import RespStore
+from papyra_streams_adapters._resp.topologies import client_of
 
 from ._client import RedisClient
 
 
-def driver(endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
-    """Return streams on the server at ``endpoint``, through redis-py."""
-    return RespStore(RedisClient(endpoint, timeouts))
+def driver(server: Server, timeouts: Timeouts) -> StreamStore:
+    """Return streams on this server, cluster or service, through redis-py."""
+    return RespStore(client_of(server, timeouts, lambda endpoint: RedisClient(endpoint, timeouts)))

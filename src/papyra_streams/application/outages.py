@@ -6,9 +6,8 @@ from typing import TypeVar
 
 import anyio
 
+from papyra_streams import backoff
 from papyra_streams.errors import AuthenticationFailed, Indeterminate, OutOfMemory, Unavailable
-
-from . import backoff
 
 ResultT = TypeVar("ResultT")
 

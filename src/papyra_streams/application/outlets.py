@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import anyio
 
+from papyra_streams.backoff import delays
 from papyra_streams.domain.writing import WritePolicy
 from papyra_streams.errors import Closed, Indeterminate
 
-from .backoff import delays
 from .batches import Batch
 from .metrics import WriteMeter
 from .notices import Notices

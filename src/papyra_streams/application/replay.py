@@ -7,12 +7,12 @@ from time import monotonic
 
 import anyio
 
+from papyra_streams.backoff import delays
 from papyra_streams.domain.writing import WritePolicy
 from papyra_streams.errors import Closed, SpoolFailed
 from papyra_streams.ports import SpooledPage
 from papyra_streams.tasks import DetachedTask, spawn
 
-from .backoff import delays
 from .outages import OUTAGES
 from .sending import Sender
 from .spooling import Spooling

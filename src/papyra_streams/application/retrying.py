@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import anyio
 
+from papyra_streams import backoff
 from papyra_streams.domain.entries import Entry, EntryId, RawEntry
 from papyra_streams.errors import Indeterminate, OutOfMemory, Unavailable
 from papyra_streams.ports import (
@@ -39,8 +40,6 @@ from papyra_streams.ports import (
     StreamStore,
     TrimOutcome,
 )
-
-from . import backoff
 
 ResultT = TypeVar("ResultT")
 

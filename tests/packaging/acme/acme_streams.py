@@ -2,14 +2,13 @@
 
 import select
 from collections.abc import Sequence
-from typing import ClassVar
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from papyra_streams.endpoint import Endpoint
-from papyra_streams.errors import StreamsError
+from papyra_streams.endpoint import Endpoint, Server
+from papyra_streams.errors import StreamsError, UnsupportedOperation
 from papyra_streams.ports import StreamStore, Timeouts
 from papyra_streams_adapters import (
     Argument,
@@ -78,7 +77,7 @@ class _Connection:
 class AcmeClient(RespClient):
     """Runs commands over connections of its own, one command or batch at a time on each."""
 
-    event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio", "trio"})
+    event_loops = frozenset({"asyncio", "trio"})
 
     def __init__(self, endpoint: Endpoint, timeouts: Timeouts) -> None:
         self._endpoint = endpoint
@@ -91,7 +90,13 @@ class AcmeClient(RespClient):
         (reply,) = await self._exchange([command], self._timeouts.command)
         return _value(reply)
 
-    async def batch(self, commands: Sequence[Command], *, timeout: float = 0.0) -> list[Reply | StreamsError]:
+    async def batch(
+        self,
+        commands: Sequence[Command],
+        *,
+        keys: Sequence[int] = (1,),  # noqa: ARG002 -- no cluster
+        timeout: float = 0.0,
+    ) -> list[Reply | StreamsError]:
         return await self._exchange(commands, timeout + self._timeouts.command)
 
     async def call_blocking(
@@ -176,6 +181,8 @@ def _value(reply: Reply | StreamsError) -> Reply:
     return reply
 
 
-def driver(endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
+def driver(server: Server, timeouts: Timeouts) -> StreamStore:
     """Make a store on this server; nothing is opened yet."""
-    return RespStore(AcmeClient(endpoint, timeouts))
+    if not isinstance(server, Endpoint) or server.tls:
+        raise UnsupportedOperation("The driver 'acme' reaches single servers without TLS, and nothing else.")
+    return RespStore(AcmeClient(server, timeouts))

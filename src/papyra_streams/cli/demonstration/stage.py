@@ -14,8 +14,8 @@ from papyra_streams import drivers
 from papyra_streams.config import RedisStreamsConfig
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS, KINDS
-from papyra_streams.endpoint import EmbeddedDirectory, Endpoint, parse_url
-from papyra_streams.errors import Rejected
+from papyra_streams.endpoint import EmbeddedDirectory, Endpoint
+from papyra_streams.errors import ConfigurationError, Rejected
 from papyra_streams.persistence import RedisStreamsPersistence
 
 from .wire import Wire, connect
@@ -100,10 +100,12 @@ async def staged(url: str, driver: str | None) -> AsyncIterator[Stage]:
     if driver is not None:
         settings = replace(settings, driver=driver)
     drivers.load(settings.driver)
-    target = parse_url(url)
+    target = settings.target()
     if isinstance(target, Endpoint):
         yield Stage(endpoint=target, settings=settings)
         return
+    if not isinstance(target, EmbeddedDirectory):
+        raise ConfigurationError("The demo plays on one server, which it also looks at from outside; give redis://.")
     async with _lent(target) as endpoint:
         # The workers join the same server, which a bare embedded:// would not let them do.
         joined = replace(settings, url=f"unix://{quote(endpoint.path)}")

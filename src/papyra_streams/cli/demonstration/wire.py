@@ -1,6 +1,5 @@
 """The few commands that no port offers, such as to write a damaged entry and to remove keys."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import Indeterminate, Rejected, Unavailable
+from papyra_streams.tls import context_of
 
 Reply = bytes | int | None | list["Reply"]
 
@@ -81,9 +81,12 @@ async def _open(endpoint: Endpoint) -> ByteStream:
                 return await anyio.connect_unix(endpoint.path)
             # Redis closes TLS connections without the closing alert that "standard compatible" asks for.
             if endpoint.tls:
-                context = ssl.create_default_context()
                 return await anyio.connect_tcp(
-                    endpoint.host, endpoint.port, tls=True, ssl_context=context, tls_standard_compatible=False
+                    endpoint.host,
+                    endpoint.port,
+                    tls=True,
+                    ssl_context=context_of(endpoint.tls),
+                    tls_standard_compatible=False,
                 )
             return await anyio.connect_tcp(endpoint.host, endpoint.port)
     except OSError as error:

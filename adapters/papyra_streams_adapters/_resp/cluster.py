@@ -1,0 +1,204 @@
+"""Commands to a cluster: each goes to the node that has its keys, wherever these have moved meanwhile."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+
+from papyra_streams.backoff import delays
+from papyra_streams.endpoint import ClusterNodes, Endpoint
+from papyra_streams.errors import Indeterminate, Rejected, StreamsError, Unavailable, UnsupportedOperation
+from papyra_streams.ports import Timeouts
+
+from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
+from .errors import Redirected
+from .nodes import Connect, Nodes
+from .racing import Race
+from .slots import Address, SlotMap, slot_map, slot_of
+
+ResultT = TypeVar("ResultT")
+_Run = Callable[[RespClient, bool], Awaitable[ResultT]]
+
+# A command that was passed on this often meets nodes that contradict each other.
+_MOST_HOPS = 8
+# While a slot's keys move, a script that needs two of them may have to wait until both have; seconds.
+_LONGEST_WAIT_FOR_KEYS = 2.0
+# Nodes agree anew about a second after one of them failed; to ask them more often than this (seconds) tells nothing.
+_LEAST_BETWEEN_MAPS = 0.1
+# How long one node may take to tell of the others before the next one is asked as well; seconds.
+_HEAD_START = 0.3
+_ASKING: Command = ("ASKING",)
+
+
+class ClusterClient(RespClient):
+    """Runs commands on the nodes of a cluster, each through a client of its own.
+
+    A redirection means that nothing was run; the command is then sent to where it leads. A node that fails is not tried
+    again here: the caller is told, and the next command asks the other nodes who has taken over.
+    """
+
+    def __init__(self, cluster: ClusterNodes, timeouts: Timeouts, connect: Connect) -> None:
+        self._cluster = cluster
+        patience = timeouts.command + LONGEST_BLOCK_MS / 1000
+        self._nodes = Nodes(cluster.nodes[0], connect, patience=patience)
+        self.event_loops = self._nodes.at(_address_of(cluster.nodes[0])).event_loops
+        self._map: SlotMap | None = None
+        self._is_stale = False
+        self._asked_at = float("-inf")
+        self._doubtful: set[Address] = set()
+        self._asking = anyio.Lock()
+
+    def place(self, key: str) -> int:
+        """Return the key's slot: a cluster refuses commands whose keys lie in several."""
+        return slot_of(key)
+
+    async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:
+        """Run one command where its first key is; one without keys on any node."""
+
+        async def run(node: RespClient, asking: bool) -> Reply:  # noqa: FBT001 -- as `_Run` says
+            return await (_asked(node, command) if asking else node.call(*command, keys=keys))
+
+        return await self._routed(_slot(command, keys), run)
+
+    async def call_blocking(self, *command: Argument, keys: Sequence[int] = (1,), timeout: float) -> Reply:
+        """Run one command where its first key is, and wait; a slot that moves away ends the wait on the server."""
+
+        async def run(node: RespClient, asking: bool) -> Reply:  # noqa: FBT001 -- as `_Run` says
+            if asking:
+                return await _asked(node, command, timeout=timeout)
+            return await node.call_blocking(*command, keys=keys, timeout=timeout)
+
+        return await self._routed(_slot(command, keys), run)
+
+    async def batch(
+        self, commands: Sequence[Command], *, keys: Sequence[int] = (1,), timeout: float = 0.0
+    ) -> list[Reply | StreamsError]:
+        """Run commands on one node: the one that has the first command's first key."""
+        if not commands:
+            return []
+
+        async def run(node: RespClient, asking: bool) -> list[Reply | StreamsError]:  # noqa: FBT001 -- as `_Run` says
+            if asking:
+                pairs = [each for command in commands for each in (_ASKING, command)]
+                replies = (await node.batch(pairs, timeout=timeout))[1::2]
+            else:
+                replies = await node.batch(commands, keys=keys, timeout=timeout)
+            if isinstance(replies[0], Unavailable):
+                # Nothing of it has run: what follows the first command only waits for it, or reads the same slot.
+                raise replies[0]
+            return replies
+
+        return await self._routed(_slot(commands[0], keys), run)
+
+    async def aclose(self) -> None:
+        """Close the connections to every node."""
+        await self._nodes.aclose()
+
+    # -- the way of one command
+
+    async def _routed(self, slot: int | None, run: _Run[ResultT]) -> ResultT:
+        redirection: Redirected | None = None
+        waits = delays(0.01, 0.1)
+        deadline = anyio.current_time() + _LONGEST_WAIT_FOR_KEYS
+        hops = 0
+        while True:
+            address = redirection.address if redirection else await self._address(slot)
+            try:
+                return await run(self._nodes.at(address), redirection is not None and redirection.asks)
+            except Redirected as error:
+                hops += 1
+                redirection = self._follow(error, address)
+                if hops > _MOST_HOPS:
+                    raise
+            except (Unavailable, Indeterminate) as error:
+                if error.code != "TRYAGAIN" or anyio.current_time() > deadline:
+                    self._doubt(address)
+                    raise
+                await anyio.sleep(next(waits))
+                redirection = None
+
+    def _follow(self, error: Redirected, asked: Address) -> Redirected:
+        redirection = error.seen_from(asked)
+        if not redirection.asks and self._map:
+            self._map.move(redirection.slot, redirection.address)
+            # Where one slot has moved, others may have.
+            self._is_stale = True
+        return redirection
+
+    def _doubt(self, address: Address) -> None:
+        self._is_stale = True
+        self._doubtful.add(address)
+
+    async def _address(self, slot: int | None) -> Address:
+        known = await self._known()
+        if slot is None:
+            return min(known.addresses, key=lambda each: each in self._doubtful)
+        address = known.address(slot)
+        if address is None:
+            self._is_stale = True
+            raise Unavailable(f"No node of {self._cluster} serves slot {slot}.", code="CLUSTERDOWN")
+        return address
+
+    # -- who has which slots
+
+    async def _known(self) -> SlotMap:
+        if self._map and not self._is_due():
+            return self._map
+        async with self._asking:
+            if self._map is None or self._is_due():
+                self._map = await self._ask_nodes()
+            return self._map
+
+    def _is_due(self) -> bool:
+        return self._is_stale and anyio.current_time() - self._asked_at >= _LEAST_BETWEEN_MAPS
+
+    async def _ask_nodes(self) -> SlotMap:
+        known = self._map.addresses if self._map else []
+        given = [_address_of(node) for node in self._cluster.nodes]
+        candidates = sorted(dict.fromkeys([*known, *given]), key=lambda each: each in self._doubtful)
+        race: Race[Address, SlotMap] = Race(self._ask_node, head_start=_HEAD_START)
+        try:
+            await race.run(candidates, enough=lambda answers: 0.0 if answers else None)
+        finally:
+            self._asked_at = anyio.current_time()
+        if not race.answers:
+            raise self._why_unknown(race.errors)
+        self._is_stale = False
+        self._doubtful.clear()
+        self._nodes.keep({*race.answers[0].addresses, *given})
+        return race.answers[0]
+
+    async def _ask_node(self, address: Address) -> SlotMap:
+        found = slot_map(await self._nodes.at(address).call("CLUSTER", "SLOTS", keys=()), address)
+        if not found.addresses:
+            raise Unavailable(f"The node {address.host}:{address.port} knows nobody who serves a slot.")
+        return found
+
+    def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
+        for error in errors:
+            if isinstance(error, Rejected) and "cluster support disabled" in str(error):
+                scheme = "rediss" if self._cluster.nodes[0].tls else "redis"
+                return UnsupportedOperation(f"{self._cluster} is no cluster but a single server; write {scheme}://.")
+        telling = [error for error in errors if not isinstance(error, Unavailable | Indeterminate)]
+        if telling:
+            return telling[0]
+        reasons = " ".join(dict.fromkeys(map(str, errors)))
+        failure = Unavailable(f"No node of {self._cluster} tells who serves which slots. {reasons}")
+        failure.__cause__ = errors[-1] if errors else None
+        return failure
+
+
+async def _asked(node: RespClient, command: Command, *, timeout: float = 0.0) -> Reply:
+    """Run a command on a node that takes its slot over, which it must be told."""
+    _, reply = await node.batch([_ASKING, command], timeout=timeout)
+    if isinstance(reply, StreamsError):
+        raise reply
+    return reply
+
+
+def _address_of(node: Endpoint) -> Address:
+    return Address(node.host, node.port)
+
+
+def _slot(command: Command, keys: Sequence[int]) -> int | None:
+    return slot_of(command[keys[0]]) if keys else None

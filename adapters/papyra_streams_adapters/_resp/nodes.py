@@ -1,0 +1,65 @@
+"""The clients of a topology's single servers."""
+
+from collections.abc import Callable, Collection
+from functools import partial
+
+import anyio
+
+from papyra_streams.endpoint import Endpoint
+from papyra_streams.tasks import spawn
+
+from .client import RespClient
+from .errors import closed
+from .slots import Address
+
+Connect = Callable[[Endpoint], RespClient]
+"""Makes the client of one server, which connects with its first command."""
+
+
+class Nodes:
+    """Makes a client for each address, keeps it, and closes it."""
+
+    def __init__(self, template: Endpoint, connect: Connect, *, patience: float) -> None:
+        """Make clients like that of the template; what is under way on one that is dropped has ``patience`` seconds."""
+        self._template = template
+        self._connect = connect
+        self._patience = patience
+        self._clients: dict[Address, RespClient] = {}
+        self._dropped: set[RespClient] = set()
+        self.is_closed = False
+
+    def at(self, address: Address) -> RespClient:
+        """Return the client of the server at an address.
+
+        :raises Closed: from `aclose` on
+        """
+        if self.is_closed:
+            raise closed()
+        client = self._clients.get(address)
+        if client is None:
+            client = self._clients[address] = self._connect(self._template.at(*address))
+        return client
+
+    def keep(self, addresses: Collection[Address]) -> None:
+        """Drop the clients of all other servers, once they had time to finish what they do."""
+        for address in self._clients.keys() - set(addresses):
+            client = self._clients.pop(address)
+            self._dropped.add(client)
+            spawn(partial(self._close_later, client), name="papyra-streams drop node")
+
+    async def cut(self, address: Address) -> None:
+        """Close the client of a server at once, with what is under way."""
+        if client := self._clients.pop(address, None):
+            await client.aclose()
+
+    async def aclose(self) -> None:
+        """Close every client."""
+        self.is_closed = True
+        async with anyio.create_task_group() as closing:
+            for client in [*self._clients.values(), *self._dropped]:
+                closing.start_soon(client.aclose)
+
+    async def _close_later(self, client: RespClient) -> None:
+        await anyio.sleep(self._patience)
+        self._dropped.discard(client)
+        await client.aclose()

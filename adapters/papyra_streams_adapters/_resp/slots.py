@@ -1,0 +1,69 @@
+"""Which node of a cluster has which keys (Redis Cluster specification, "Key distribution model" and "Hash tags")."""
+
+from binascii import crc_hqx
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .client import Argument, Reply
+from .replies import items, number
+
+_SLOTS = 16384
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+@lru_cache(maxsize=4096)
+def slot_of(key: Argument) -> int:
+    """Return a key's slot: of its hash tag, if it has one that is not empty."""
+    name = key if isinstance(key, bytes) else str(key).encode()
+    _, opened, rest = name.partition(b"{")
+    tag, closed, _ = rest.partition(b"}")
+    # binascii's CRC is the one of the specification: CRC16-CCITT (XMODEM).
+    return crc_hqx(tag if opened and closed and tag else name, 0) % _SLOTS
+
+
+class SlotMap:
+    """Which node serves which slot, as one node has told, and as redirections have corrected."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int, Address]]) -> None:
+        """Take ranges of slots, first and last, and who serves them."""
+        self._ranges = sorted(ranges)
+        self._firsts = [first for first, _, _ in self._ranges]
+        self._moved: dict[int, Address] = {}
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Every node that serves a slot, once."""
+        return list(dict.fromkeys([*(address for _, _, address in self._ranges), *self._moved.values()]))
+
+    def address(self, slot: int) -> Address | None:
+        """Return who serves a slot; None if nobody does."""
+        if moved := self._moved.get(slot):
+            return moved
+        index = bisect_right(self._firsts, slot) - 1
+        if index < 0 or slot > self._ranges[index][1]:
+            return None
+        return self._ranges[index][2]
+
+    def move(self, slot: int, address: Address) -> None:
+        """Note that another node serves a slot."""
+        self._moved[slot] = address
+
+
+def slot_map(reply: Reply, asked: Address) -> SlotMap:
+    """Read what CLUSTER SLOTS says; a node that does not know its own name is the one that was asked."""
+    return SlotMap(_range(items(row), asked) for row in items(reply))
+
+
+def _range(row: Any, asked: Address) -> tuple[int, int, Address]:
+    first, last, primary, *_ = row
+    host, port, *_ = items(primary)
+    name = host.decode() if isinstance(host, bytes) else ""
+    return number(first), number(last), Address(name if name not in ("", "?") else asked.host, number(port))

@@ -1,0 +1,32 @@
+"""TLS as it is always used here: the server's certificate has to be valid, and issued for the name it is reached by."""
+
+import os
+import ssl
+from functools import lru_cache
+
+from papyra_streams.endpoint import Tls
+from papyra_streams.errors import Unavailable
+
+
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """Return the context for a connection; files that were replaced since the last one are read again.
+
+    :raises Unavailable: if a file cannot be used, as may be for a moment while certificates are renewed
+    """
+    try:
+        stamps = tuple(os.stat(path).st_mtime_ns if path else 0 for path in (tls.ca, tls.cert, tls.key))  # noqa: PTH116 -- they are text
+        return _context(tls, stamps)
+    except (OSError, ValueError) as error:
+        # ssl.SSLError is an OSError; it tells neither the file nor what it should hold.
+        files = ", ".join(path for path in (tls.ca, tls.cert, tls.key) if path)
+        raise Unavailable(f"The files for TLS ({files}) cannot be used: {error}. They must be PEM files.") from error
+
+
+# Reading the system's authorities takes some 20 ms, which not every connection is to cost.
+@lru_cache(maxsize=16)
+def _context(tls: Tls, _stamps: tuple[int, ...]) -> ssl.SSLContext:
+    # With a file of its own, the system's authorities are not trusted.
+    context = ssl.create_default_context(cafile=tls.ca)
+    if tls.cert:
+        context.load_cert_chain(tls.cert, tls.key)
+    return context
