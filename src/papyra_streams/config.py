@@ -113,16 +113,13 @@ class RedisStreamsConfig:
 
     def target(self) -> Server | EmbeddedDirectory:
         """Say where the streams are."""
-        files = Tls(**{name: str(value) for name, value in self._files().items()})
+        ca, cert, key = (None if path is None else str(path) for path in (self.ca, self.cert, self.key))
+        files = Tls(ca=ca, cert=cert, key=key)
         return parse_url(self.url, files=files, credentials=self.credentials)
 
-    def _files(self) -> dict[str, str | Path]:
-        given = {"ca": self.ca, "cert": self.cert, "key": self.key}
-        return {name: value for name, value in given.items() if value is not None}
-
     def _check_files(self) -> None:
-        for name, value in self._files().items():
-            if not isinstance(value, str | Path) or not str(value):
+        for name, value in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
+            if value is not None and (not isinstance(value, str | Path) or not str(value)):
                 raise InvalidValue(f"`{name}` must be the path of a file, not {value!r}.")
         if self.credentials is not None and not callable(self.credentials):
             raise InvalidValue("`credentials` must be a function that returns Credentials.")

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import cast
 
 from .endpoint import Server
-from .errors import ConfigurationError, DriverNotInstalled, UnknownDriver
+from .errors import ConfigurationError, DriverNotInstalled, InvalidValue, UnknownDriver
 from .ports import EmbeddedServers, SpoolFactory, StreamStore, Timeouts
 
 DriverFactory = Callable[[Server, Timeouts], StreamStore]
@@ -13,6 +13,7 @@ DriverFactory = Callable[[Server, Timeouts], StreamStore]
 watch, raises `UnsupportedOperation` and says why."""
 
 _DRIVERS = "papyra_streams.drivers"
+_CLIENTS = "papyra_streams.clients"
 _SERVERS = "papyra_streams.servers"
 _SPOOLS = "papyra_streams.spools"
 _OURS = "papyra-streams"
@@ -32,6 +33,21 @@ def load(name: str) -> DriverFactory:
     """
     point = _only(name, entry_points(group=_DRIVERS, name=name))
     return cast("DriverFactory", _import(point))
+
+
+def adopt(client: object) -> tuple[str, Server]:
+    """Return the driver of a client that the user has built, and where it leads; the client itself is not used.
+
+    :raises InvalidValue: if no driver knows such clients, or this one leads nowhere
+    :raises ConfigurationError: if two distributions know them
+    """
+    library = type(client).__module__.partition(".")[0]
+    points = entry_points(group=_CLIENTS, name=library)
+    if not points:
+        known = ", ".join(sorted({point.name for point in entry_points(group=_CLIENTS)}))
+        raise InvalidValue(f"`client` must be a client of one of {known}, not a {type(client).__name__} of {library}.")
+    server_of = cast("Callable[[object], Server]", _sole(f"What reads clients of {library!r}", points).load())
+    return library, server_of(client)
 
 
 def embedded_servers() -> EmbeddedServers:

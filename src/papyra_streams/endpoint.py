@@ -1,5 +1,6 @@
 """Where the servers are, and who we are there: what every driver is given."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from inspect import isawaitable
@@ -33,6 +34,8 @@ class Tls:
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
+    context: ssl.SSLContext | None = field(default=None, repr=False)
+    """Takes the place of the files: what a client that the user has built verifies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,10 @@ class Endpoint:
     def at(self, host: str, port: int) -> "Endpoint":
         """Name another server of the same kind, where we are the same."""
         return replace(self, host=host, port=port)
+
+    def over(self, path: str) -> "Endpoint":
+        """Name the server behind a Unix socket, where we are the same; it knows no TLS."""
+        return replace(self, path=path, tls=None)
 
     async def login(self) -> Credentials:
         """Return who we are there now.

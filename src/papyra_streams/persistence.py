@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -55,11 +56,15 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
         *,
         retention_policy: RetentionPolicy | None = None,
         store: StreamStore | None = None,
+        client: object | None = None,
     ) -> None:
         """Check the settings and find the driver.
 
         :param retention_policy: what reads show and compaction keeps; without one, everything
         :param store: a driver of your own in place of ``config.driver``; it is not closed with the backend
+        :param client: an asynchronous client of redis-py, valkey-py or coredis, in place of ``config.url`` and
+            ``config.driver``: its addresses, credentials and TLS are used for connections of the backend's own, neither
+            its connections nor its retries; it is never closed
         :raises ConfigurationError: if a setting cannot be used, or the driver is unknown or not installed
         """
         super().__init__(retention_policy=retention_policy)
@@ -68,12 +73,18 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
             raise InvalidValue(f"`config` must be a RedisStreamsConfig, not {type(config).__name__}.")
         policy = retention_policy or RetentionPolicy()
         check_policy(policy)
+        target = self.config.target()
+        if client is not None:
+            if store is not None:
+                raise InvalidValue("Give `store` or `client`, not both.")
+            name, target = drivers.adopt(client)
+            self.config = replace(self.config, driver=name)
         if store is None:
             drivers.load(self.config.driver)
         self._metrics: StreamsMetrics = StreamsMetrics()
         self._meter = WriteMeter(self._metrics)
         self._lifetime = Lifetime(
-            self.config.target(),
+            target,
             lambda server: compose(
                 self.config, policy, self._meter, server, revive=self._lifetime.rejoin_server, store=store
             ),

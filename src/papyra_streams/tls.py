@@ -13,6 +13,8 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 
     :raises Unavailable: if a file cannot be used, as may be for a moment while certificates are renewed
     """
+    if tls.context is not None:
+        return tls.context
     try:
         stamps = tuple(os.stat(path).st_mtime_ns if path else 0 for path in (tls.ca, tls.cert, tls.key))  # noqa: PTH116 -- they are text
         return _context(tls, stamps)

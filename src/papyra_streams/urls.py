@@ -182,7 +182,8 @@ def _template(parts: _Parts, files: Tls, credentials: CredentialsProvider | None
 
 
 def _tls(parts: _Parts, files: Tls) -> Tls | None:
-    in_url = Tls(**{name: parts.options[name] or None for name in _TLS_OPTIONS if name in parts.options})
+    ca, cert, key = (parts.options.get(name) or None for name in _TLS_OPTIONS)
+    in_url = Tls(ca=ca, cert=cert, key=key)
     if NO_FILES not in (files, in_url):
         raise InvalidUrl("`url` names files for TLS, and so do the settings `ca`, `cert` or `key`; leave one out.")
     chosen = files if in_url == NO_FILES else in_url
@@ -232,13 +233,7 @@ def _unix(parts: _Parts, template: Endpoint) -> Endpoint:
     path = unquote(parts.path)
     if not path.startswith("/") or path == "/" or parts.addresses:
         raise InvalidUrl("`url` must name the socket's absolute path: unix:///run/redis.sock (three slashes).")
-    return Endpoint(
-        path=path,
-        database=template.database,
-        username=template.username,
-        password=template.password,
-        credentials=template.credentials,
-    )
+    return template.over(path)
 
 
 def _tcp(parts: _Parts, template: Endpoint) -> Endpoint:

@@ -5,7 +5,10 @@ from papyra_streams.ports import StreamStore, Timeouts
 
 from .._resp.store import RespStore
 from .._resp.topologies import client_of
+from ._adopting import server_of
 from ._client import CoredisClient
+
+__all__ = ["driver", "server_of"]
 
 
 def driver(server: Server, timeouts: Timeouts) -> StreamStore:
