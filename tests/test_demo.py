@@ -19,7 +19,8 @@ from papyra_streams import drivers
 from papyra_streams.cli.demonstration import Story
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import DriverNotInstalled
-from papyra_streams_contract.servers import EmbeddedSource, ServerProcess
+from papyra_streams_contract.processes import ServerProcess
+from papyra_streams_contract.sources import EmbeddedSource
 from papyra_streams_contract.wire import Wire, ask_once
 
 COMMAND = [str(Path(sys.executable).with_name("papyra-streams")), "demo"]

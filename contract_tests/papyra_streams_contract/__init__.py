@@ -5,7 +5,12 @@ Run them with ``pytest -p papyra_streams_contract.plugin --pyargs papyra_streams
 
 import pytest
 
-__all__ = ["needs"]
+__all__ = ["needs", "takes_replicaof"]
+
+takes_replicaof = pytest.mark.topologies(
+    "standalone", "tls", "acl", "sentinel", reason="a node of a cluster takes no REPLICAOF"
+)
+"""For tests that make a server follow another one."""
 
 
 def needs(*capabilities: str) -> pytest.MarkDecorator:

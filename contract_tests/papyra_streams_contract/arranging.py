@@ -9,14 +9,6 @@ from papyra_streams.ports import Abandonment, Delivered, Member, ProducerMark, S
 
 from .wire import Wire
 
-# As in the documentation, where "orders" is the user.
-DOCUMENTED_RIGHTS = (
-    "on >secret ~papyra:orders:* +eval +evalsha +get +set +exists +xadd +xlen +xrange +xrevrange +xtrim +xdel"
-    " +xgroup|create +xreadgroup +xack +xclaim +xpending +xinfo|groups +memory|usage +select"
-    " +del +hget +hset +pexpire +time +xgroup|delconsumer +xinfo|stream +xinfo|consumers"
-    " +hdel +hkeys +persist +pttl +rename +unlink +xgroup|createconsumer +xgroup|destroy +xsetid"
-)
-
 
 def mark(stream: str, first: int, *, producer: str = "one") -> ProducerMark:
     """Mark a batch of a producer of this stream, by the number of its first record."""
@@ -83,7 +75,8 @@ def payloads(entries: Iterable[Entry]) -> list[bytes]:
 
 def member(stream: str, consumer: str = "me", *, group: str = "workers") -> Member:
     """Name a consumer of a group, and the keys that the group has beside the stream."""
-    state, pause, leader = (f"{part}:{{{stream}}}:{group}" for part in ("state", "pause", "leader"))
+    beside = stream if "{" in stream else f"{{{stream}}}"
+    state, pause, leader = (f"{part}:{beside}:{group}" for part in ("state", "pause", "leader"))
     return Member(stream=stream, group=group, consumer=consumer, state=state, pause=pause, leader=leader)
 
 

@@ -4,7 +4,21 @@ from collections.abc import Mapping
 
 from testcontainers.core.container import DockerContainer
 
-from .servers import NO_SETTINGS, PrivateServer, Server, ServerSource, as_arguments, wait_until_it_answers
+from papyra_streams.endpoint import Endpoint
+
+from .servers import (
+    LOCALHOST,
+    NO_SETTINGS,
+    PrivateServer,
+    Server,
+    ServerSource,
+    answers,
+    as_arguments,
+    free_port,
+    replication,
+    usual_settings,
+    wait_until,
+)
 
 _SERVER_PORT = 6379
 
@@ -13,10 +27,12 @@ class ServerContainer(PrivateServer):
     """A container, which keeps its volume until it is taken away."""
 
     def __init__(self, image: str, settings: Mapping[str, str], *, keeps_data: bool) -> None:
-        super().__init__(settings, keeps_data=keeps_data)
+        endpoint = Endpoint(host=LOCALHOST, port=free_port())
+        super().__init__(str(endpoint), endpoint)
+        self.keeps_data = keeps_data
         # A port that the engine chooses would change with a restart.
-        container = DockerContainer(image).with_bind_ports(_SERVER_PORT, self.endpoint.port)
-        self._container = container.with_command(as_arguments(self._settings))
+        container = DockerContainer(image).with_bind_ports(_SERVER_PORT, endpoint.port)
+        self._container = container.with_command(as_arguments({**usual_settings(keeps_data=keeps_data), **settings}))
         if not keeps_data:
             self._container.with_kwargs(tmpfs={"/data": ""})
         self._started = False
@@ -25,13 +41,15 @@ class ServerContainer(PrivateServer):
     def peer(self) -> tuple[str, int]:
         return self._container.get_wrapped_container().attrs["NetworkSettings"]["IPAddress"], _SERVER_PORT
 
-    def start(self) -> None:
+    def launch(self) -> None:
         if self._started:
             self._container.get_wrapped_container().start()
         else:
             self._started = True
             self._container.start()
-        wait_until_it_answers(self.endpoint, lives=lambda: True)
+
+    def wait(self) -> None:
+        wait_until(lambda: answers(self.endpoint), otherwise="no answer")
 
     def pause(self) -> None:
         self._container.get_wrapped_container().pause()
@@ -57,10 +75,16 @@ class ContainerImage(ServerSource):
     def shared(self) -> Server:
         if self._container is None:
             self._container = self.private()
-        return Server(name=self.name, url=str(self._container.endpoint))
+        return self._container
 
-    def private(self, settings: Mapping[str, str] = NO_SETTINGS, *, keeps_data: bool = False) -> ServerContainer:
-        container = ServerContainer(self._image, settings, keeps_data=keeps_data)
+    def private(
+        self,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        *,
+        keeps_data: bool = False,
+        replica_of: PrivateServer | None = None,
+    ) -> ServerContainer:
+        container = ServerContainer(self._image, {**replication(replica_of), **settings}, keeps_data=keeps_data)
         container.start()
         return container
 

@@ -8,8 +8,7 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
-from papyra_streams import drivers
-from papyra_streams.endpoint import Endpoint
+from papyra_streams import drivers, endpoint
 from papyra_streams.ports import StreamStore, Timeouts
 
 from .matrix import Target
@@ -18,18 +17,25 @@ from .wire import Wire
 
 pytest_plugins = ["papyra_streams_contract.workers.fixtures"]
 
-OpenStore = Callable[[Endpoint, Timeouts], StreamStore]
+OpenStore = Callable[[endpoint.Server, Timeouts], StreamStore]
 """Make a store that is closed at the end of the test."""
 
 
 class MakePrivateServer(Protocol):
     """Start a server that the test may harm, and that is taken away at the end of the test."""
 
-    def __call__(self, *, settings: Mapping[str, str] = NO_SETTINGS, keeps_data: bool = False) -> PrivateServer:
+    def __call__(
+        self,
+        *,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        keeps_data: bool = False,
+        replica_of: PrivateServer | None = None,
+    ) -> PrivateServer:
         """Start it.
 
         :param settings: as in the server's configuration file
         :param keeps_data: keep what it holds over `PrivateServer.kill` and `PrivateServer.start`
+        :param replica_of: have it follow another one
         """
 
 
@@ -60,8 +66,13 @@ def make_private_server(target: Target) -> Iterator[MakePrivateServer]:
     """Return a function that starts servers which the test may harm."""
     with ExitStack() as stack:
 
-        def make(*, settings: Mapping[str, str] = NO_SETTINGS, keeps_data: bool = False) -> PrivateServer:
-            private = target.source.private(settings, keeps_data=keeps_data)
+        def make(
+            *,
+            settings: Mapping[str, str] = NO_SETTINGS,
+            keeps_data: bool = False,
+            replica_of: PrivateServer | None = None,
+        ) -> PrivateServer:
+            private = target.source.private(settings, keeps_data=keeps_data, replica_of=replica_of)
             stack.callback(private.stop)
             return private
 
@@ -80,8 +91,8 @@ async def open_store(driver_name: str) -> AsyncIterator[OpenStore]:
     factory = drivers.load(driver_name)
     async with AsyncExitStack() as stack:
 
-        def make(endpoint: Endpoint, timeouts: Timeouts) -> StreamStore:
-            store = factory(endpoint, timeouts)
+        def make(server: endpoint.Server, timeouts: Timeouts) -> StreamStore:
+            store = factory(server, timeouts)
             stack.push_async_callback(store.aclose)
             return store
 
@@ -91,7 +102,7 @@ async def open_store(driver_name: str) -> AsyncIterator[OpenStore]:
 @pytest_asyncio.fixture(loop_scope="function")
 async def store(open_store: OpenStore, server: Server, request: pytest.FixtureRequest) -> StreamStore:
     """Return a store on the shared server."""
-    opened = open_store(server.endpoint, Timeouts())
+    opened = open_store(server.target, Timeouts())
     await _skip_without_what_is_needed(opened, request)
     return opened
 
@@ -107,7 +118,7 @@ async def synced_store(
     open_store: OpenStore, synced_server: PrivateServer, request: pytest.FixtureRequest
 ) -> StreamStore:
     """Return a store on the server that syncs."""
-    opened = open_store(synced_server.endpoint, Timeouts())
+    opened = open_store(synced_server.target, Timeouts())
     await _skip_without_what_is_needed(opened, request)
     return opened
 
@@ -115,7 +126,7 @@ async def synced_store(
 @pytest_asyncio.fixture(loop_scope="function")
 async def private_store(open_store: OpenStore, private_server: PrivateServer) -> StreamStore:
     """Return a store on the private server, which does not wait long."""
-    return open_store(private_server.endpoint, IMPATIENT)
+    return open_store(private_server.target, IMPATIENT)
 
 
 @pytest_asyncio.fixture(loop_scope="function")

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from papyra_streams import drivers
-from papyra_streams.errors import ConfigurationError, DriverNotInstalled, StreamsError
+from papyra_streams.errors import ConfigurationError, DriverNotInstalled, StreamsError, UnsupportedOperation
+from papyra_streams.ports import Timeouts
 
-from .servers import EmbeddedSource, RunningServer, ServerFailed, ServerSource, programs
+from .servers import ServerFailed, ServerSource, target_of
+from .sources import EmbeddedSource, RunningServer, programs
+from .topologies import TOPOLOGIES, arranged
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One driver on one server."""
+    """One driver on servers of one topology."""
 
     driver_name: str
     source: ServerSource
@@ -22,13 +26,22 @@ class Target:
     def __str__(self) -> str:
         return f"{self.driver_name}-{self.source.name}"
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the driver does not serve the topology; None if it does."""
+        return refusal_of(self.driver_name, self.source.example)
+
 
 class Matrix:
-    """Every chosen driver on every chosen server. Nothing is started before the first test that needs it."""
+    """Every chosen driver on every chosen server in every chosen topology.
+
+    Nothing is started before the first test that needs it.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.drivers = _chosen_drivers(config.getoption("driver"))
-        self.sources = _chosen_sources(config)
+        self._singles = _chosen_sources(config)
+        self.sources = _arranged(self._singles, config.getoption("topology"))
 
     @property
     def targets(self) -> list[Target]:
@@ -37,8 +50,28 @@ class Matrix:
 
     def stop(self) -> None:
         """Stop every server that was started for the run."""
-        for source in self.sources:
+        for source in [*self.sources, *self._singles]:
             source.stop()
+
+
+def _arranged(sources: Sequence[ServerSource], named: Sequence[str]) -> list[ServerSource]:
+    chosen = dict.fromkeys(named) or TOPOLOGIES[:1]
+    if unknown := set(chosen) - set(TOPOLOGIES):
+        raise pytest.UsageError(f"--topology {', '.join(unknown)}: the topologies are {', '.join(TOPOLOGIES)}.")
+    try:
+        return [arranged(source, topology) for source in sources for topology in chosen]
+    except ServerFailed as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@cache
+def refusal_of(driver_name: str, url: str) -> str | None:
+    """Return why a driver does not serve what a URL leads to; None if it does."""
+    try:
+        drivers.load(driver_name)(target_of(url), Timeouts())
+    except UnsupportedOperation as error:
+        return str(error)
+    return None
 
 
 def _chosen_drivers(named: Sequence[str]) -> list[str]:

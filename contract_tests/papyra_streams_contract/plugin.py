@@ -11,13 +11,17 @@ import pytest
 
 from papyra_streams.ports import Capabilities
 
-from .matrix import Matrix, Target
+from .matrix import Matrix
+from .secrecy import Watch
+from .selecting import HELP, Selection, refuse_bad_marks, target_of
+from .topologies import TOPOLOGIES
 
 pytest_plugins = ["papyra_streams_contract.fixtures", "papyra_streams_contract.backends"]
 
 _HERE = Path(__file__).parent
 _MATRIX = pytest.StashKey[Matrix]()
 _RAN = pytest.StashKey[set[str]]()
+_SELECTION = pytest.StashKey[Selection]()
 
 # The fixtures that look at what a test needs.
 _STORES = frozenset({"store", "synced_store"})
@@ -63,11 +67,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="IMAGE",
         help="start a container, such as valkey/valkey:9",
     )
+    group.addoption(
+        "--topology",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"how the servers are set up; repeatable: {', '.join(TOPOLOGIES)} (default: {TOPOLOGIES[0]})",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose drivers and servers."""
+    """Choose drivers and servers, and watch what is shown."""
+    config.pluginmanager.register(Watch())
     config.addinivalue_line("markers", "needs(*capabilities): run only where the store has these capabilities")
+    config.addinivalue_line("markers", HELP)
+    config.stash[_SELECTION] = Selection()
     config.stash[_MATRIX] = Matrix(config)
     config.stash[_RAN] = set()
 
@@ -93,14 +107,16 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         raise pytest.UsageError(_NO_DRIVER)
     if contract and not matrix.sources:
         raise pytest.UsageError(_NO_SERVER)
-    config.stash[_RAN] = {item.nodeid for item in contract}
     for item in contract:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_LONGEST_TEST_SECONDS))
     _refuse_unknown_capabilities(items)
+    refuse_bad_marks(items)
     # After a file that does not even import, that error is the one to show.
     if not session.testsfailed:
         _refuse_files_without_tests(config, contract)
+    config.stash[_SELECTION].choose(config, items)
+    config.stash[_RAN] = {item.nodeid for item in contract if item in items}
 
 
 def _refuse_unknown_capabilities(items: Iterable[pytest.Item]) -> None:
@@ -132,8 +148,8 @@ def _is_whole_suite(config: pytest.Config) -> bool:
 
 
 def _driver(item: pytest.Item) -> str | None:
-    target = item.callspec.params["target"] if isinstance(item, pytest.Function) else None
-    return target.driver_name if isinstance(target, Target) else None
+    target = target_of(item)
+    return target.driver_name if target else None
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
@@ -141,7 +157,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how much was tested on what, and what was not for want of a capability."""
+    """Say how much was tested on what, and what was not and why."""
     reports = terminalreporter.stats
     contract = config.stash[_RAN]
     if not contract:
@@ -154,7 +170,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("papyra-streams contract")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.write_line(f"{count} x {reason.removeprefix('Skipped: ')}")
+    left_out = config.stash[_SELECTION].reasons
+    for reason, count in left_out.items():
+        terminalreporter.write_line(f"{count} x {reason}")
+    for remark in {source.remark for source in matrix.sources if source.remark}:
+        terminalreporter.write_line(remark)
     terminalreporter.write_line(
         f"{', '.join(matrix.drivers)} on {', '.join(source.name for source in matrix.sources)}:"
-        f" {len(ran)} tests run, {len(skipped)} skipped"
+        f" {len(ran)} tests run, {len(skipped)} skipped, {left_out.total()} left out"
     )

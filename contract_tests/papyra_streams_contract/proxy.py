@@ -8,20 +8,27 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from papyra_streams.endpoint import Endpoint
+import pytest
 
-from .servers import LOCALHOST
+from papyra_streams import endpoint as endpoints
+
+from .servers import LOCALHOST, Server, target_of
 
 _LISTS = {b"*": 1, b"~": 1, b">": 1, b"%": 2}
 _TEXTS = (b"$", b"=", b"!")
 _SCRIPT_CALLS = (b"EVALSHA", b"EVAL")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
+before_one_server = pytest.mark.topologies(
+    "standalone", "acl", reason="a proxy stands before one server, and reads what it passes on"
+)
+"""For tests with a proxy."""
+
 
 class Proxy:
     """Stands before a server, and passes on requests and replies: one reply after another, ``delay`` s each."""
 
-    def __init__(self, server: Endpoint) -> None:
+    def __init__(self, server: Server) -> None:
         self.delay = 0.0
         self._server = server
         self._listener: asyncio.Server | None = None
@@ -31,11 +38,16 @@ class Proxy:
         self._passing.set()
 
     @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens."""
+    def url(self) -> str:
+        """The server's URL, but for where this listens."""
         assert self._listener is not None, "the proxy is not open"
         host, port = self._listener.sockets[0].getsockname()
-        return Endpoint(host=host, port=port)
+        return self._server.url.replace(self._server.endpoint.address, f"{host}:{port}")
+
+    @property
+    def target(self) -> endpoints.Server:
+        """What a driver is given."""
+        return target_of(self.url)
 
     def fall_silent(self) -> None:
         """Pass nothing more on over the connections there are; those made from now on work."""
@@ -73,9 +85,9 @@ class Proxy:
         connection.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert self._server.host is not None
+        behind = self._server.endpoint
         try:
-            upstream = await asyncio.open_connection(self._server.host, self._server.port)
+            upstream = await asyncio.open_connection(behind.host, behind.port)
         except OSError:
             writer.transport.abort()
             return
@@ -125,7 +137,7 @@ class ReplyCutter(Proxy):
     :param every: which replies are cut, 3 for every third
     """
 
-    def __init__(self, server: Endpoint, *, every: int = 3, seed: int | None = None) -> None:
+    def __init__(self, server: Server, *, every: int = 3, seed: int | None = None) -> None:
         super().__init__(server)
         self._every = every
         self.seed = random.randrange(2**32) if seed is None else seed

@@ -26,6 +26,7 @@ from papyra_streams import (
 )
 
 from .backends import WORKERS, OpenBackend, add_raw, event, numbers, record_events
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -271,26 +272,27 @@ async def test_an_unreachable_server_is_told_apart(open_backend: OpenBackend) ->
 async def test_a_wrong_password_is_told_apart_and_not_repeated(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    await private_wire("CONFIG", "SET", "requirepass", "right")
-    address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
-    for credentials in ("", ":wrong-pass@"):
+    await private_wire("CONFIG", "SET", "requirepass", SECRET)
+    for password in (None, f"wrong-{SECRET}"):
         backend = open_backend(
-            url=f"redis://{credentials}{address}/0", write_policy=WritePolicy(queue_seconds=0.2, close_timeout=0.2)
+            url=private_server.url_as(None, password),
+            write_policy=WritePolicy(queue_seconds=0.2, close_timeout=0.2),
         )
         with pytest.raises(AuthenticationFailed) as raised:
             await backend.recover(PersistenceRecoveryConfig())
-        assert "wrong-pass" not in repr(raised.value)
+        assert SECRET not in repr(raised.value)
         await backend.record_event(event(1))
         assert backend.metrics.write_errors == 1
-    assert await numbers(open_backend(url=f"redis://:right@{address}/0")) == []
+    assert await numbers(open_backend(url=private_server.url_as(None, SECRET))) == []
 
 
 async def test_a_missing_permission_names_the_command(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    await private_wire("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@connection", "+xrevrange")
-    address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
-    backend = open_backend(url=f"redis://reader:secret@{address}/0")
+    await private_wire(
+        "ACL", "SETUSER", "reader", "on", f">{SECRET}", "~*", *private_server.rights, "+@connection", "+xrevrange"
+    )
+    backend = open_backend(url=private_server.url_as("reader", SECRET))
     assert await numbers(backend) == []
     with pytest.raises(PermissionDenied, match=r"(?i)xack"):
         await backend.ack(kind="events", group="workers", ids=["1-0"])
@@ -300,8 +302,8 @@ async def test_a_missing_permission_names_the_command(
 
 async def test_a_blip_of_the_connection_goes_unnoticed(backend: RedisStreamsPersistence, wire: Wire) -> None:
     await backend.record_event(event(1))
-    await wire("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await wire.everywhere("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert await numbers(backend) == [1]
-    await wire("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await wire.everywhere("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await backend.record_event(event(2))
     assert await numbers(backend) == [1, 2]

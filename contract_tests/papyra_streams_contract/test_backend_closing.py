@@ -12,6 +12,7 @@ from papyra_streams.application import consuming
 
 from .arranging import eventually
 from .backends import WORKERS, add_raw, event, numbers, record_events
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -29,7 +30,7 @@ async def ours(driver_name: str, private_server: PrivateServer) -> AsyncIterator
 
 
 async def _opened(driver_name: str, server: PrivateServer, policy: WritePolicy) -> RedisStreamsPersistence:
-    config = RedisStreamsConfig(url=str(server.endpoint), driver=driver_name, command_timeout=1.0, write_policy=policy)
+    config = RedisStreamsConfig(url=server.url, driver=driver_name, command_timeout=1.0, write_policy=policy)
     backend = RedisStreamsPersistence(config)
     await backend.record_event(event(0))
     return backend
@@ -234,9 +235,9 @@ async def test_a_wait_without_limit_goes_on_after_a_long_one(
 async def test_a_user_who_may_not_write_the_mark_stores_nothing(
     driver_name: str, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    await private_wire("ACL", "SETUSER", "writer", "on", ">secret", "~*", "+eval", "+evalsha", "+get", "+xadd")
-    address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
-    config = RedisStreamsConfig(url=f"redis://writer:secret@{address}/0", driver=driver_name)
+    rights = ("+eval", "+evalsha", "+get", "+xadd", *private_server.rights)
+    await private_wire("ACL", "SETUSER", "writer", "on", f">{SECRET}", "~*", *rights)
+    config = RedisStreamsConfig(url=private_server.url_as("writer", SECRET), driver=driver_name)
     backend = RedisStreamsPersistence(config)
     await backend.record_event(event(1))
     assert backend.metrics.write_errors == 1

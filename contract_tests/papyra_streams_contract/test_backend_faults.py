@@ -23,6 +23,7 @@ from papyra_streams import (
 
 from .arranging import eventually, fields_of
 from .backends import WORKERS, OpenBackend, add_raw, event, numbers, record_events
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -40,9 +41,7 @@ class Greeter(Actor):
 
 
 async def test_an_actor_system_outlives_its_server(driver_name: str, private_server: PrivateServer) -> None:
-    config = RedisStreamsConfig(
-        url=str(private_server.endpoint), driver=driver_name, write_policy=WritePolicy(queue_seconds=0.5)
-    )
+    config = RedisStreamsConfig(url=private_server.url, driver=driver_name, write_policy=WritePolicy(queue_seconds=0.5))
     backend = RedisStreamsPersistence(config)
     async with ActorSystem(persistence=backend) as system:
         await system.spawn(Greeter).ask("before", timeout=5.0)
@@ -254,12 +253,12 @@ async def test_a_record_after_closing_is_counted_and_logged(
 
 
 async def test_the_password_is_in_no_representation(driver_name: str) -> None:
-    config = RedisStreamsConfig(url="redis://operator:hunter2@localhost:1/0", driver=driver_name, connect_timeout=0.5)
+    config = RedisStreamsConfig(url=f"redis://operator:{SECRET}@localhost:1/0", driver=driver_name, connect_timeout=0.5)
     backend = RedisStreamsPersistence(config)
     with pytest.raises(Exception, match="localhost:1") as raised:
         await backend.list_events()
     shown = [repr(config), repr(backend), str(raised.value), repr(raised.value), repr(raised.value.__cause__)]
-    assert not [text for text in shown if "hunter2" in text]
+    assert not [text for text in shown if SECRET in text]
     assert "operator:***@localhost" in repr(config)
 
 
@@ -267,7 +266,7 @@ async def test_a_record_is_stored_once_though_the_reply_is_lost(
     private_server: PrivateServer, driver_name: str
 ) -> None:
     # What a paused server was sent it runs when it wakes, after the client has given up and before it tries again.
-    config = RedisStreamsConfig(url=str(private_server.endpoint), driver=driver_name, command_timeout=0.3)
+    config = RedisStreamsConfig(url=private_server.url, driver=driver_name, command_timeout=0.3)
     ours = RedisStreamsPersistence(config)
     await ours.record_event(event(0))
     async with anyio.create_task_group() as tasks:

@@ -52,7 +52,7 @@ async def test_a_read_held_for_no_time_returns_at_once(store: StreamStore, strea
 async def test_a_read_may_be_held_for_longer_than_the_command_timeout(
     open_store: OpenStore, server: Server, stream: str
 ) -> None:
-    store = open_store(server.endpoint, IMPATIENT)
+    store = open_store(server.target, IMPATIENT)
     await store.create_group(stream, "workers", start="0")
     reading = asyncio.create_task(store.read_group(stream, "workers", "me", count=1, block_ms=20_000))
     await asyncio.sleep(3 * IMPATIENT.command)

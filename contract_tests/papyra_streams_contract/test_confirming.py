@@ -11,7 +11,7 @@ from papyra_streams.ports import Appended, Confirmation, StreamStore, Timeouts
 from . import needs
 from .arranging import eventually, mark, payloads
 from .fixtures import IMPATIENT, MakePrivateServer, OpenStore
-from .proxy import Proxy
+from .proxy import Proxy, before_one_server
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -28,8 +28,7 @@ async def replica(
     make_private_server: MakePrivateServer, private_server: PrivateServer, private_wire: Wire
 ) -> PrivateServer:
     """Return a replica of the private server, which has caught up."""
-    host, port = private_server.peer
-    made = make_private_server(settings={"replicaof": f"{host} {port}"})
+    made = make_private_server(replica_of=private_server)
 
     async def is_online() -> bool:
         return b"state=online" in await private_wire.text("INFO", "replication")
@@ -67,7 +66,7 @@ async def test_what_was_confirmed_outlives_the_servers_death(
     synced_server.kill()
     synced_server.start()
 
-    reopened = open_store(synced_server.endpoint, Timeouts())
+    reopened = open_store(synced_server.target, Timeouts())
     assert payloads(await reopened.newest("stream", count=9)) == [b"b", b"a"]
     assert (await reopened.append("stream", [b"a", b"b"], mark=mark("stream", 1))).count == 0
 
@@ -125,7 +124,7 @@ async def test_fewer_replicas_than_asked_for_do_not_confirm(private_store: Strea
 async def test_a_replica_that_has_stopped_does_not_confirm(
     open_store: OpenStore, private_server: PrivateServer, replica: PrivateServer
 ) -> None:
-    store = open_store(private_server.endpoint, Timeouts())
+    store = open_store(private_server.target, Timeouts())
     replica.pause()
 
     async with asyncio.timeout(2.0):
@@ -136,7 +135,7 @@ async def test_a_replica_that_has_stopped_does_not_confirm(
 async def test_a_confirmation_may_take_longer_than_a_command(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire, replica: PrivateServer
 ) -> None:
-    store = open_store(private_server.endpoint, Timeouts(connect=2.0, command=0.3))
+    store = open_store(private_server.target, Timeouts(connect=2.0, command=0.3))
     replica.pause()
     appending = asyncio.create_task(
         store.append("stream", [b"a"], mark=mark("stream", 1), confirmation=LATE_ON_ONE_REPLICA)
@@ -180,12 +179,13 @@ async def test_a_script_that_the_server_lacks_is_not_waited_for_before_it_ran(
     await asyncio.wait([appending])
 
 
+@before_one_server
 async def test_replies_that_trickle_in_have_one_time_limit_together(
     open_store: OpenStore, private_server: PrivateServer
 ) -> None:
     both = Confirmation(fsync=True, replicas=1, timeout_ms=10)
-    async with Proxy(private_server.endpoint) as proxy:
-        store = open_store(proxy.endpoint, IMPATIENT)
+    async with Proxy(private_server) as proxy:
+        store = open_store(proxy.target, IMPATIENT)
         await store.append("stream", [b"a"], mark=mark("stream", 1), confirmation=both)
         proxy.delay = 0.7 * IMPATIENT.command
         async with asyncio.timeout(1.3 * IMPATIENT.command):
@@ -232,8 +232,7 @@ async def test_disk_and_replicas_may_be_asked_for_together(
     soon = Confirmation(fsync=True, replicas=1, timeout_ms=200)
     both = Confirmation(fsync=True, replicas=1, timeout_ms=5000)
     alone = await synced_store.append("stream", [b"a"], mark=mark("stream", 1), confirmation=soon)
-    host, port = synced_server.peer
-    make_private_server(settings={"replicaof": f"{host} {port}"})
+    make_private_server(replica_of=synced_server)
 
     async def is_online() -> bool:
         return b"state=online" in await synced_wire.text("INFO", "replication")

@@ -11,7 +11,7 @@ from papyra_streams.ports import Confirmation, StreamStore, Timeouts
 
 from .arranging import eventually, mark
 from .fixtures import IMPATIENT, OpenStore
-from .proxy import Proxy
+from .proxy import Proxy, before_one_server
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -30,11 +30,12 @@ CALLS: dict[str, Call] = {
 }
 
 
+@before_one_server
 async def test_connections_that_were_reset_while_idle_fail_no_call(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    async with Proxy(private_server.endpoint) as proxy:
-        store = open_store(proxy.endpoint, IMPATIENT)
+    async with Proxy(private_server) as proxy:
+        store = open_store(proxy.target, IMPATIENT)
         await asyncio.gather(*(store.ping() for _ in range(5)))
         proxy.reset()
         # The event loop goes round meanwhile, and each connection hears of it.
@@ -44,11 +45,12 @@ async def test_connections_that_were_reset_while_idle_fail_no_call(
             assert (await store.append("stream", [b"a"], mark=mark("stream", first))).count == 1
 
 
+@before_one_server
 async def test_a_connection_that_falls_silent_is_left_though_each_caller_gives_up_early(
     open_store: OpenStore, private_server: PrivateServer
 ) -> None:
-    async with Proxy(private_server.endpoint) as proxy:
-        store = open_store(proxy.endpoint, IMPATIENT)
+    async with Proxy(private_server) as proxy:
+        store = open_store(proxy.target, IMPATIENT)
         await store.ping()
         proxy.fall_silent()
 
@@ -88,7 +90,7 @@ async def test_what_was_given_up_is_not_sent_after_the_store_was_closed(
 async def test_callers_that_give_up_leave_nothing_to_be_sent_without_bound(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    store = open_store(private_server.endpoint, Timeouts(connect=10.0, command=10.0))
+    store = open_store(private_server.target, Timeouts(connect=10.0, command=10.0))
     await store.append("stream", [b"a"], mark=mark("stream", 1))
     private_server.pause()
     for number in range(20):
@@ -105,7 +107,7 @@ async def test_callers_that_give_up_leave_nothing_to_be_sent_without_bound(
 async def test_a_reply_that_came_while_the_event_loop_was_busy_came_in_time(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire, call: Call
 ) -> None:
-    store = open_store(private_server.endpoint, HURRIED)
+    store = open_store(private_server.target, HURRIED)
     await store.create_group("stream", "workers", start="0")
     await call(store, 0)
     for number in range(1, 6):
@@ -118,7 +120,7 @@ async def test_a_reply_that_came_while_the_event_loop_was_busy_came_in_time(
 
 
 async def test_appends_that_wait_for_room_all_come_in(open_store: OpenStore, private_server: PrivateServer) -> None:
-    store = open_store(private_server.endpoint, Timeouts(connect=10.0, command=10.0))
+    store = open_store(private_server.target, Timeouts(connect=10.0, command=10.0))
     payload = b"x" * 1_000_000
     outcomes = await asyncio.gather(
         *(store.append("stream", [payload], mark=mark("stream", 1, producer=f"{number}")) for number in range(40)),

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import nullcontext
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from papyra_streams.ports import Delivered, Member, StreamStore
 from . import needs
 from .arranging import age, crowd, eventually, fill, given, holding, join, member, named, pending_rows
 from .fixtures import IMPATIENT, OpenStore
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -139,8 +139,8 @@ async def test_a_read_that_claims_leaves_out_what_was_deleted(store: StreamStore
 async def test_reads_that_claim_are_no_capability_of_who_may_not_read_for_a_group(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    await private_wire("ACL", "SETUSER", "writer", "on", ">secret", "~*", "+@all", "-xreadgroup")
-    writer = open_store(replace(private_server.endpoint, username="writer", password="secret"), IMPATIENT)
+    await private_wire("ACL", "SETUSER", "writer", "on", f">{SECRET}", "~*", "+@all", "-xreadgroup")
+    writer = open_store(private_server.target_as("writer", SECRET), IMPATIENT)
 
     assert not (await writer.capabilities()).claiming_reads
 

@@ -237,7 +237,7 @@ async def test_a_server_that_is_full_is_trimmed_all_the_same(
     open_store: OpenStore, make_private_server: MakePrivateServer
 ) -> None:
     server = make_private_server(settings={"maxmemory-policy": "noeviction"})
-    store = open_store(server.endpoint, Timeouts())
+    store = open_store(server.target, Timeouts())
     async with aclosing(Wire(server.endpoint)) as wire:
         ids = await fill(wire, "s", 100)
         await store.create_group("s", "workers", start=str(ids[49]))

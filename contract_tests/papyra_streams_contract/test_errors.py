@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
@@ -18,14 +17,16 @@ from papyra_streams.errors import (
 )
 from papyra_streams.ports import BadEntry, StreamStore
 
+from . import takes_replicaof
 from .arranging import fill, mark
 from .fixtures import IMPATIENT, OpenStore
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
-SECRET = "open-sesame/%@:#"
+ODD = f"{SECRET}/%@:#"
 
 CALLS: dict[str, Callable[[StreamStore, str], Awaitable[object]]] = {
     "append": lambda store, key: store.append(key, [b"a"], mark=mark(key, 1)),
@@ -91,19 +92,19 @@ async def test_an_error_has_the_clients_own_as_its_cause(store: StreamStore, str
     assert not isinstance(caught.value.__cause__, StreamsError)
 
 
-@pytest.mark.parametrize("password", ["wrong" + SECRET, None])
+@pytest.mark.parametrize("password", [f"wrong-{ODD}", None], ids=["wrong", "missing"])
 async def test_a_wrong_or_missing_password_fails_authentication(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire, password: str | None
 ) -> None:
     await private_wire("CONFIG", "SET", "requirepass", SECRET)
-    store = open_store(replace(private_server.endpoint, password=password), IMPATIENT)
+    store = open_store(private_server.target_as(None, password), IMPATIENT)
 
     with pytest.raises(AuthenticationFailed):
         await store.ping()
 
 
 async def test_an_unknown_user_fails_authentication(open_store: OpenStore, private_server: PrivateServer) -> None:
-    store = open_store(replace(private_server.endpoint, username="nobody", password=SECRET), IMPATIENT)
+    store = open_store(private_server.target_as("nobody", SECRET), IMPATIENT)
 
     with pytest.raises(AuthenticationFailed):
         await store.ping()
@@ -113,7 +114,7 @@ async def test_a_held_read_fails_authentication_too(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
 ) -> None:
     await private_wire("CONFIG", "SET", "requirepass", SECRET)
-    store = open_store(replace(private_server.endpoint, password="wrong"), IMPATIENT)
+    store = open_store(private_server.target_as(None, f"wrong-{ODD}"), IMPATIENT)
 
     with pytest.raises(AuthenticationFailed):
         await store.read_group("stream", "workers", "me", count=1, block_ms=100)
@@ -123,15 +124,15 @@ async def test_a_held_read_fails_authentication_too(
 async def test_the_right_password_lets_in_whatever_characters_it_has(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire, username: str | None
 ) -> None:
-    await private_wire("ACL", "SETUSER", "alice", "on", f">{SECRET}", "~*", "+@all")
-    await private_wire("CONFIG", "SET", "requirepass", SECRET)
-    store = open_store(replace(private_server.endpoint, username=username, password=SECRET), IMPATIENT)
+    await private_wire("ACL", "SETUSER", "alice", "on", f">{ODD}", "~*", "+@all")
+    await private_wire("CONFIG", "SET", "requirepass", ODD)
+    store = open_store(private_server.target_as(username, ODD), IMPATIENT)
 
     await store.ping()
 
 
 async def test_no_error_shows_the_password(open_store: OpenStore, private_server: PrivateServer) -> None:
-    store = open_store(replace(private_server.endpoint, username="nobody", password=SECRET), IMPATIENT)
+    store = open_store(private_server.target_as("nobody", SECRET), IMPATIENT)
     with pytest.raises(AuthenticationFailed) as caught:
         await store.ping()
 
@@ -143,7 +144,7 @@ async def test_a_forbidden_command_is_denied_by_name(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire, call: str, command: str
 ) -> None:
     await private_wire("ACL", "SETUSER", "bob", "on", f">{SECRET}", "~*", "+@all", f"-{command}")
-    store = open_store(replace(private_server.endpoint, username="bob", password=SECRET), IMPATIENT)
+    store = open_store(private_server.target_as("bob", SECRET), IMPATIENT)
 
     with pytest.raises(PermissionDenied, match=f"(?i){command}"):
         await CALLS[call](store, "stream")
@@ -155,7 +156,7 @@ async def test_a_command_forbidden_within_a_step_is_denied(
 ) -> None:
     await fill(private_wire, "stream", 3)
     await private_wire("ACL", "SETUSER", "bob", "on", f">{SECRET}", "~*", "+@all", f"-{command}")
-    store = open_store(replace(private_server.endpoint, username="bob", password=SECRET), IMPATIENT)
+    store = open_store(private_server.target_as("bob", SECRET), IMPATIENT)
 
     with pytest.raises(PermissionDenied):
         await CALLS[call](store, "stream")
@@ -165,7 +166,7 @@ async def test_a_forbidden_key_is_denied(
     open_store: OpenStore, private_server: PrivateServer, private_wire: Wire
 ) -> None:
     await private_wire("ACL", "SETUSER", "bob", "on", f">{SECRET}", "~mine:*", "+@all")
-    store = open_store(replace(private_server.endpoint, username="bob", password=SECRET), IMPATIENT)
+    store = open_store(private_server.target_as("bob", SECRET), IMPATIENT)
 
     assert await store.length("mine:stream") == 0
     with pytest.raises(PermissionDenied):
@@ -201,6 +202,7 @@ async def test_a_full_server_still_trims(private_store: StreamStore, private_wir
     assert (await private_store.trim("stream", keep_from=ids[2], approximate=False)).removed == 2
 
 
+@takes_replicaof
 async def test_a_replica_that_takes_no_writes_is_unavailable(private_store: StreamStore, private_wire: Wire) -> None:
     await private_wire("REPLICAOF", "127.0.0.1", "1")
 

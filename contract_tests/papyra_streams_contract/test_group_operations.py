@@ -8,20 +8,18 @@ import anyio
 import pytest
 
 from papyra_streams import (
-    Delivery,
     GroupMissing,
     GroupStatus,
     InvalidName,
     InvalidValue,
     RedisStreamsConfig,
     RedisStreamsPersistence,
-    SubscriptionConfig,
     UnknownKind,
 )
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.ports import ConsumerState, StreamStore
 
-from .arranging import DOCUMENTED_RIGHTS, eventually, fill
+from .arranging import eventually, fill
 from .backends import WORKERS, OpenBackend, event, record_events
 from .servers import PrivateServer
 from .wire import Wire
@@ -272,8 +270,7 @@ async def test_a_consumer_that_takes_an_entry_while_it_is_to_be_removed_stays(
 async def test_a_worker_that_was_removed_while_it_waited_gets_the_next_entry(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    here = private_server.endpoint
-    backend = open_backend(url=f"redis://{here.host}:{here.port}/0", prefix="papyra")
+    backend = open_backend(url=private_server.url, prefix="papyra")
     waiting = replace(WORKERS, block_ms=20_000)
     await record_events(backend, 1)
     (first,) = await backend.consume(kind="events", cfg=waiting)
@@ -354,33 +351,3 @@ async def _server_ms(wire: Wire) -> int:
 
 async def _is_idle(wire: Wire, stream: str, consumer: str, for_ms: int) -> bool:
     return await idle_ms(wire, stream, consumer) >= for_ms
-
-
-async def test_the_documented_rights_suffice_for_all_that_concerns_a_group(
-    private_server: PrivateServer, private_wire: Wire, driver_name: str
-) -> None:
-    await private_wire("ACL", "SETUSER", "orders", *DOCUMENTED_RIGHTS.split())
-    endpoint = private_server.endpoint
-    url = f"redis://orders:secret@{endpoint.host}:{endpoint.port}/0"
-    backend = RedisStreamsPersistence(RedisStreamsConfig(url=url, system_id="orders", driver=driver_name))
-    stop = anyio.Event()
-
-    async def handle(delivery: Delivery) -> None:
-        if delivery.attempt == 1:
-            raise ZeroDivisionError
-        await delivery.reject("no good")
-        stop.set()
-
-    try:
-        await backend.record_event(event(1))
-        work = SubscriptionConfig(group="workers", claim_idle=0.2, backoff=0.01)
-        for ordering in ("none", "actor"):
-            with anyio.fail_after(10):
-                await backend.process(kind="events", cfg=replace(work, ordering=ordering), handler=handle, stop=stop)
-            stop = anyio.Event()
-            (quarantined,) = await backend.quarantine_list(kind="events")
-            await backend.quarantine_replay(kind="events", ids=[quarantined.id])
-        assert (await backend.group_status(kind="events", group="workers")).pending == 1
-        await backend.remove_idle_consumers(kind="events", group="workers", older_than=60)
-    finally:
-        await backend.aclose()

@@ -1,7 +1,6 @@
 """Consumer groups: what is delivered, to whom, and until when it is pending."""
 
 from contextlib import nullcontext
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from papyra_streams.ports import GroupState, PendingState, StreamStore
 from . import needs
 from .arranging import fill, identifiers
 from .fixtures import IMPATIENT, OpenStore
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -233,8 +233,9 @@ async def test_lag_needs_the_right_to_look_at_the_stream_alone(
 ) -> None:
     await fill(private_wire, "stream", 3)
     await private_wire("XGROUP", "CREATE", "stream", "workers", "0")
-    await private_wire("ACL", "SETUSER", "reader", "on", ">secret", "~stream", "+xinfo|groups", "+select")
-    reader = open_store(replace(private_server.endpoint, username="reader", password="secret"), IMPATIENT)
+    rights = ("+xinfo|groups", "+select", *private_server.rights)
+    await private_wire("ACL", "SETUSER", "reader", "on", f">{SECRET}", "~stream", *rights)
+    reader = open_store(private_server.target_as("reader", SECRET), IMPATIENT)
 
     assert await reader.lag("stream", "workers") == 3
 

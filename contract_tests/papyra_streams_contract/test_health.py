@@ -10,8 +10,10 @@ from papyra_streams import drivers
 from papyra_streams.ports import Appended, Confirmation, ProducerMark, StreamStore, Timeouts
 
 from . import needs
-from .arranging import DOCUMENTED_RIGHTS, fill
+from .arranging import fill
 from .fixtures import IMPATIENT, OpenStore
+from .rights import WRITER
+from .secrecy import SECRET
 from .servers import PrivateServer, Server
 from .wire import Wire
 
@@ -23,7 +25,7 @@ async def test_ping_returns_where_the_server_answers(store: StreamStore) -> None
 
 
 async def test_capabilities_are_asked_of_the_server_once(open_store: OpenStore, private_server: PrivateServer) -> None:
-    store = open_store(private_server.endpoint, IMPATIENT)
+    store = open_store(private_server.target, IMPATIENT)
     first = await store.capabilities()
     private_server.kill()
 
@@ -60,8 +62,8 @@ async def test_the_documented_rights_suffice_for_a_batch_that_is_confirmed_by_th
     synced_store: StreamStore, synced_server: PrivateServer, synced_wire: Wire, open_store: OpenStore
 ) -> None:
     assert (await synced_store.capabilities()).fsync
-    await synced_wire("ACL", "SETUSER", "orders", *DOCUMENTED_RIGHTS.split(), "+waitaof")
-    store = open_store(replace(synced_server.endpoint, username="orders", password="secret"), IMPATIENT)
+    await synced_wire("ACL", "SETUSER", "orders", *WRITER.line(), "+waitaof", *synced_server.rights)
+    store = open_store(synced_server.target_as("orders", SECRET), IMPATIENT)
     made = ProducerMark(key="papyra:orders:producer:{papyra:orders:events}:one", first=1, lifetime=60)
     confirmation = Confirmation(fsync=True, timeout_ms=1000)
 
@@ -75,8 +77,8 @@ async def test_a_right_that_is_missing_takes_one_capability_away(
 ) -> None:
     whole = await synced_store.capabilities()
     for command, remaining in (("waitaof", replace(whole, fsync=False)), ("xgroup", replace(whole, lag=False))):
-        await synced_wire("ACL", "SETUSER", command, "on", ">secret", "~*", "+@all", f"-{command}")
-        store = open_store(replace(synced_server.endpoint, username=command, password="secret"), IMPATIENT)
+        await synced_wire("ACL", "SETUSER", command, "on", f">{SECRET}", "~*", "+@all", f"-{command}")
+        store = open_store(synced_server.target_as(command, SECRET), IMPATIENT)
         assert await store.capabilities() == remaining
 
 
@@ -99,7 +101,7 @@ async def test_a_driver_with_the_capability_serves_a_trio_program(
     await fill(wire, stream, 3)
 
     async def program() -> int:
-        opened = drivers.load(driver_name)(server.endpoint, Timeouts())
+        opened = drivers.load(driver_name)(server.target, Timeouts())
         found = await opened.newest(stream, count=10)
         await opened.aclose()
         return len(found)

@@ -5,7 +5,6 @@ import gc
 import random
 import time
 import warnings
-from dataclasses import replace
 
 import pytest
 
@@ -16,12 +15,13 @@ from papyra_streams.ports import StreamStore, Timeouts
 
 from .arranging import eventually, mark
 from .fixtures import IMPATIENT, OpenStore
-from .servers import LOCALHOST, PrivateServer
+from .secrecy import SECRET
+from .servers import LOCALHOST, PrivateServer, target_of
 from .wire import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
-UNROUTABLE = Endpoint(host="192.0.2.1", password="secret")
+UNROUTABLE = Endpoint(host="192.0.2.1", password=SECRET)
 
 
 async def test_making_a_store_connects_nowhere(open_store: OpenStore) -> None:
@@ -44,7 +44,7 @@ async def test_a_store_is_made_at_once_wherever_its_server_is(open_store: OpenSt
 
 async def test_a_store_can_be_made_where_no_event_loop_runs(driver_name: str, private_server: PrivateServer) -> None:
     factory = drivers.load(driver_name)
-    store = await asyncio.to_thread(factory, private_server.endpoint, Timeouts())
+    store = await asyncio.to_thread(factory, private_server.target, Timeouts())
 
     await store.ping()
     await store.aclose()
@@ -76,7 +76,7 @@ async def test_a_cancelled_call_does_not_disturb_others(private_store: StreamSto
 
 
 async def test_hundreds_of_calls_at_once_all_succeed(open_store: OpenStore, private_server: PrivateServer) -> None:
-    private_store = open_store(private_server.endpoint, Timeouts())
+    private_store = open_store(private_server.target, Timeouts())
     done = await asyncio.gather(
         *(private_store.append("stream", [b"x"], mark=mark("stream", 1, producer=f"{number}")) for number in range(500))
     )
@@ -92,7 +92,7 @@ async def test_closing_while_it_connects_leaves_no_socket_behind(
     open_store: OpenStore, private_server: PrivateServer
 ) -> None:
     moments = random.Random(1)
-    named = replace(private_server.endpoint, host="localhost")
+    named = target_of(private_server.url.replace(LOCALHOST, "localhost"))
     gc.collect()
     with warnings.catch_warnings(record=True, category=ResourceWarning) as left:
         warnings.simplefilter("always")
@@ -181,7 +181,7 @@ async def test_closing_leaves_no_connection(private_store: StreamStore, private_
 
 async def test_closing_leaves_no_task(open_store: OpenStore, private_server: PrivateServer) -> None:
     before = asyncio.all_tasks()
-    store = open_store(private_server.endpoint, IMPATIENT)
+    store = open_store(private_server.target, IMPATIENT)
     await store.create_group("stream", "workers", start="0")
     reading = asyncio.create_task(store.read_group("stream", "workers", "me", count=1, block_ms=30_000))
     await asyncio.sleep(0.05)

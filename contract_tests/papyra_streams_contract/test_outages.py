@@ -51,7 +51,7 @@ async def test_a_name_that_means_no_host_is_unavailable(open_store: OpenStore) -
 
 async def test_a_server_that_appears_later_is_found(open_store: OpenStore, private_server: PrivateServer) -> None:
     private_server.kill()
-    store = open_store(private_server.endpoint, IMPATIENT)
+    store = open_store(private_server.target, IMPATIENT)
     with pytest.raises(Unavailable):
         await store.ping()
     private_server.start()
@@ -186,7 +186,7 @@ async def test_an_outage_uses_no_connection_up(private_store: StreamStore, priva
 async def test_only_errors_of_this_package_leave_a_store_in_an_outage(
     open_store: OpenStore, private_server: PrivateServer
 ) -> None:
-    store = open_store(private_server.endpoint, Timeouts(connect=0.2, command=0.2))
+    store = open_store(private_server.target, Timeouts(connect=0.2, command=0.2))
 
     async def work(number: int) -> None:
         for first in itertools.count(1):

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 
 import pytest
-from papyra.persistence.backends.retention import RetentionPolicy
 
 from papyra_streams import AnomalyCount, PermissionDenied, RedisStreamsPersistence
 from papyra_streams.domain.kinds import EVENTS
 
-from .arranging import DOCUMENTED_RIGHTS, fields_of, stored
-from .backends import QUARANTINE, REBUILD, REPAIR, WORKERS, OpenBackend, add_raw, damage, event, numbers, record_events
+from .arranging import fields_of, stored
+from .backends import QUARANTINE, REBUILD, REPAIR, WORKERS, OpenBackend, damage, event, numbers, record_events
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -148,38 +148,9 @@ async def test_a_recovery_of_a_sample_passes_as_many_pending_entries_as_a_scan(
 async def test_who_may_not_swap_leaves_no_copy_behind(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire, namespace: str
 ) -> None:
-    await private_wire("ACL", "SETUSER", "guest", "on", ">sesame", "~*", "+@all", "-rename")
+    await private_wire("ACL", "SETUSER", "guest", "on", f">{SECRET}", "~*", "+@all", "-rename")
     await private_wire("XADD", f"{namespace}:orders:events", "*", "data", '{"kind": "event", "timestamp": 1.0}')
-    endpoint = private_server.endpoint
     with pytest.raises(PermissionDenied):
-        await open_backend(url=f"redis://guest:sesame@{endpoint.host}:{endpoint.port}/0").recover(REBUILD)
+        await open_backend(url=private_server.url_as("guest", SECRET)).recover(REBUILD)
 
     assert [name.decode() for name in await private_wire.keys("*")] == [f"{namespace}:orders:events"]
-
-
-async def test_the_documented_rights_suffice_for_all_that_an_operator_does(
-    open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire
-) -> None:
-    await private_wire("ACL", "SETUSER", "orders", *DOCUMENTED_RIGHTS.split())
-    endpoint = private_server.endpoint
-    backend = open_backend(
-        RetentionPolicy(max_age_seconds=60),
-        url=f"redis://orders:secret@{endpoint.host}:{endpoint.port}/0",
-        prefix="papyra",
-        abandoned_after=60.0,
-    )
-    stream = backend.config.keyspace().stream(EVENTS)
-    await add_raw(private_wire, stream, {"kind": "event", "timestamp": 1.0}, "1700000000000-0")
-    await damage(private_wire, stream, [b"{", b"[]"])
-    await private_wire("XGROUP", "CREATE", stream, "workers", "0")
-    await private_wire("XREADGROUP", "GROUP", "workers", "me", "COUNT", 2, "STREAMS", stream, ">")
-
-    assert (await backend.scan(full=True)).found == 2
-    for config in (QUARANTINE, REPAIR, REBUILD):
-        report = await backend.recover(config, full=True)
-        assert not any(each.obstacle for each in report.rebuilt)
-    assert (await backend.compact(dry_run=True)).held_back
-    assert (await backend.compact()).held_back
-    (first, second) = await backend.quarantine_list(kind="events")
-    await backend.quarantine_replay(kind="events", ids=[first.id])
-    assert await backend.quarantine_drop(kind="events", ids=[second.id]) == 1

@@ -10,6 +10,7 @@ from papyra_streams.domain.kinds import EVENTS
 
 from .arranging import eventually
 from .backends import QUARANTINE, WORKERS, OpenBackend, add_raw, damage, record_events
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire
 
@@ -189,11 +190,10 @@ async def test_consumers_nobody_hears_of_are_pointed_out_together(
 async def test_a_scan_is_made_though_what_it_would_point_out_may_not_be_looked_at(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire, namespace: str
 ) -> None:
-    rights = ["+@all", "-time", "-@dangerous", "+info"]
-    await private_wire("ACL", "SETUSER", "guest", "on", ">sesame", "~*", *rights)
+    rights = ["+@all", "-time", "-@dangerous", "+info", *private_server.rights]
+    await private_wire("ACL", "SETUSER", "guest", "on", f">{SECRET}", "~*", *rights)
     await private_wire("XADD", f"{namespace}:orders:events", "*", "data", "{")
-    endpoint = private_server.endpoint
-    report = await open_backend(url=f"redis://guest:sesame@{endpoint.host}:{endpoint.port}/0").scan()
+    report = await open_backend(url=private_server.url_as("guest", SECRET)).scan()
 
     assert [each.reason for each in report.anomalies if isinstance(each, StreamAnomaly)] == ["not JSON"]
     assert {each.subject for each in report.warnings} == {"access"}

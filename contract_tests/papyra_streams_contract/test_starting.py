@@ -20,6 +20,7 @@ from papyra_streams import (
 
 from .arranging import stored
 from .backends import WORKERS, OpenBackend, add_raw, record_events
+from .secrecy import SECRET
 from .servers import LOCALHOST, PrivateServer, free_port
 from .wire import Wire
 
@@ -163,7 +164,7 @@ async def test_a_full_scan_without_a_server_raises(lost: RedisStreamsPersistence
 def slow(open_backend: OpenBackend, private_server: PrivateServer) -> RedisStreamsPersistence:
     """Return a backend whose server was stopped, and which waits for it for half a second."""
     private_server.pause()
-    return open_backend(url=str(private_server.endpoint), startup_timeout=0.5, write_policy=HASTY)
+    return open_backend(url=private_server.url, startup_timeout=0.5, write_policy=HASTY)
 
 
 @pytest.mark.parametrize("mode", GOING_ON)
@@ -197,9 +198,8 @@ async def test_a_recovery_on_a_slow_server_ends_in_time(slow: RedisStreamsPersis
 async def test_a_wrong_password_keeps_those_from_starting_that_are_to_know(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire, mode: PersistenceStartupMode
 ) -> None:
-    await private_wire("CONFIG", "SET", "requirepass", "right")
-    address = f"{private_server.endpoint.host}:{private_server.endpoint.port}"
-    backend = open_backend(url=f"redis://:sesame@{address}/0", write_policy=HASTY)
+    await private_wire("CONFIG", "SET", "requirepass", SECRET)
+    backend = open_backend(url=private_server.url_as(None, f"wrong-{SECRET}"), write_policy=HASTY)
     error: Exception | None = None
     try:
         await start(backend, mode, PersistenceRecoveryMode.REPAIR)
@@ -208,4 +208,4 @@ async def test_a_wrong_password_keeps_those_from_starting_that_are_to_know(
 
     expected: dict[PersistenceStartupMode, Any] = {FAIL: RuntimeError, RECOVER: AuthenticationFailed}
     assert type(error) is expected.get(mode, type(None))
-    assert "sesame" not in repr(error)
+    assert SECRET not in repr(error)

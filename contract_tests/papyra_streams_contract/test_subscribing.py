@@ -250,8 +250,7 @@ async def test_with_fewer_slots_than_streams_none_is_left_waiting(backend: Redis
 async def test_an_acknowledgement_does_not_wait_for_a_read_that_does(
     open_backend: OpenBackend, private_server: PrivateServer, private_wire: Wire
 ) -> None:
-    here = private_server.endpoint
-    backend = open_backend(url=f"redis://{here.host}:{here.port}/0", prefix="papyra")
+    backend = open_backend(url=private_server.url, prefix="papyra")
     await record(backend, range(10))
 
     async def a_read_waits() -> bool:

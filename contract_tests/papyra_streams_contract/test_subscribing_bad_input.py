@@ -192,7 +192,7 @@ async def test_a_worker_that_is_to_fail_without_its_group_does(
 
 def on_server(open_backend: OpenBackend, server: PrivateServer) -> RedisStreamsPersistence:
     """Make a backend on a server that the test may harm."""
-    return open_backend(url=f"redis://{server.endpoint.host}:{server.endpoint.port}/0", prefix="papyra")
+    return open_backend(url=server.url, prefix="papyra")
 
 
 # -- handlers

@@ -34,7 +34,7 @@ async def test_fifty_workers_of_which_one_is_killed_every_200_ms_handle_everythi
 ) -> None:
     seed, slots = time.time_ns(), 50
     group = GroupOnServer(private_server.endpoint)
-    await record_events(private_server.endpoint, driver_name, 100_000)
+    await record_events(private_server.url, driver_name, 100_000)
     crew = make_crew(private_server, concurrency=slots, claim_idle=_CLAIM_IDLE, handling_seconds=0.25)
     crew.start(50)
     await crew.handled(slots)
@@ -59,7 +59,7 @@ async def test_restarts_and_cut_connections_and_a_vanishing_group_lose_nothing(
     server = make_private_server(keeps_data=True)
     group = GroupOnServer(server.endpoint)
     crew = make_crew(server, concurrency=_SLOTS, claim_idle=_CLAIM_IDLE, handling_seconds=0.02)
-    await record_events(server.endpoint, driver_name, 20_000)
+    await record_events(server.url, driver_name, 20_000)
     crew.start(_WORKERS)
     losses: list[Loss] = []
     # A reply that is lost with its connection leaves entries with nobody for the time of a lease. No group is known to

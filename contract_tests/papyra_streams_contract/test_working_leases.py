@@ -37,7 +37,7 @@ def group(private_server: PrivateServer) -> GroupOnServer:
 async def test_a_slow_handler_keeps_its_entry(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 15)
+    await record_events(private_server.url, driver_name, 15)
     crew.start(2, handling_seconds=3 * _CLAIM_IDLE)
     await all_finished(group, crew)
     await check_all_was_handled(group, crew)
@@ -50,7 +50,7 @@ async def test_a_slow_handler_keeps_its_entry(
 async def test_a_worker_that_was_stopped_for_too_long_learns_that_others_have_its_entries(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 5)
+    await record_events(private_server.url, driver_name, 5)
     (stopped,) = crew.start(handling_seconds=0.5)
     await stopped.until(lambda noted: len(noted) == 5)
     stopped.send(signal.SIGSTOP)
@@ -80,7 +80,7 @@ async def test_a_killed_workers_entries_are_with_another_within_a_second_of_the_
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str, ordering: str, tell: Tell
 ) -> None:
     in_hand = 1 if ordering == "stream" else 8
-    await record_events(private_server.endpoint, driver_name, in_hand)
+    await record_events(private_server.url, driver_name, in_hand)
     (killed,) = crew.start(ordering=ordering, handling_seconds=30.0)
     await killed.until(lambda noted: len(noted) == in_hand)
     other = await start_another(crew, group, ordering=ordering, handling_seconds=0.01)

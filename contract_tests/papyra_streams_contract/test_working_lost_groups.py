@@ -4,6 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
+from . import takes_replicaof
 from .faults.arranging import says
 from .fixtures import MakePrivateServer
 from .servers import PrivateServer
@@ -33,12 +34,12 @@ def group(private_server: PrivateServer) -> GroupOnServer:
 async def test_what_is_recorded_after_everything_was_flushed_is_handled(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, private_wire: Wire, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 5000)
+    await record_events(private_server.url, driver_name, 5000)
     crew.start(3)
     for _ in range(3):
         await crew.handled_more(500)
         await private_wire("FLUSHALL")
-        await record_events(private_server.endpoint, driver_name, 2000)
+        await record_events(private_server.url, driver_name, 2000)
     await all_finished(group, crew)
     await check_all_was_handled(group, crew)
     assert sum(summary.groups_restored for summary in await crew.end()) >= 3
@@ -47,11 +48,11 @@ async def test_what_is_recorded_after_everything_was_flushed_is_handled(
 async def test_a_deleted_stream_begins_anew(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, private_wire: Wire, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 3000)
+    await record_events(private_server.url, driver_name, 3000)
     crew.start(2)
     await crew.handled_more(500)
     await private_wire("DEL", STREAM)
-    await record_events(private_server.endpoint, driver_name, 1000)
+    await record_events(private_server.url, driver_name, 1000)
     await all_finished(group, crew)
     await check_all_was_handled(group, crew)
 
@@ -59,7 +60,7 @@ async def test_a_deleted_stream_begins_anew(
 async def test_a_worker_that_is_to_fail_without_its_group_says_so_and_ends(
     crew: Crew, private_server: PrivateServer, private_wire: Wire, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 3000)
+    await record_events(private_server.url, driver_name, 3000)
     (worker,) = crew.start(on_group_lost="fail")
     await crew.handled_more(200)
     await private_wire("XGROUP", "DESTROY", STREAM, GROUP)
@@ -70,7 +71,7 @@ async def test_a_worker_that_is_to_fail_without_its_group_says_so_and_ends(
 async def test_replaying_begins_with_the_oldest_entry(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, private_wire: Wire, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 1000)
+    await record_events(private_server.url, driver_name, 1000)
     (worker,) = crew.start(on_group_lost="replay")
     await all_finished(group, crew)
     await private_wire("XGROUP", "DESTROY", STREAM, GROUP)
@@ -79,6 +80,7 @@ async def test_replaying_begins_with_the_oldest_entry(
     assert [each.entry for each in worker.handlings[:1000]] == [each.entry for each in worker.handlings[1000:]]
 
 
+@takes_replicaof
 async def test_a_failover_to_a_replica_that_lagged_behind_skips_nothing(
     crew: Crew,
     group: GroupOnServer,
@@ -88,7 +90,7 @@ async def test_a_failover_to_a_replica_that_lagged_behind_skips_nothing(
     driver_name: str,
 ) -> None:
     replica = make_private_server()
-    await record_events(private_server.endpoint, driver_name, 6000)
+    await record_events(private_server.url, driver_name, 6000)
     crew.start(3)
     async with aclosing(Wire(replica.endpoint)) as replica_wire:
         await replica_wire("REPLICAOF", *private_server.peer)
@@ -101,6 +103,6 @@ async def test_a_failover_to_a_replica_that_lagged_behind_skips_nothing(
         await says(private_wire, "replication", "master_link_status:up")
         await private_wire("REPLICAOF", "NO", "ONE")
     await check_acknowledged_were_handled(group, crew)
-    await record_events(private_server.endpoint, driver_name, 1000)
+    await record_events(private_server.url, driver_name, 1000)
     await all_finished(group, crew)
     await check_all_was_handled(group, crew)

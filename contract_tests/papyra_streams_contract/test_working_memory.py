@@ -18,7 +18,7 @@ _MEGABYTE = 1024 * 1024
 async def test_memory_stays_flat_over_many_entries(
     private_server: PrivateServer, make_crew: MakeCrew, driver_name: str, tell: Tell
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, _ENTRIES)
+    await record_events(private_server.url, driver_name, _ENTRIES)
     group = GroupOnServer(private_server.endpoint)
     crew = make_crew(private_server, concurrency=500, keeps_ledger=False)
     crew.start()

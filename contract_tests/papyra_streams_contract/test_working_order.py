@@ -5,7 +5,7 @@ import signal
 import anyio
 import pytest
 
-from .proxy import Proxy
+from .proxy import Proxy, before_one_server
 from .servers import PrivateServer
 from .workers.arranging import all_finished, start_another
 from .workers.checking import KILL, check_all_was_handled, check_one_at_a_time, check_order, repeats
@@ -46,7 +46,7 @@ def at_work(crew: Crew) -> WorkerProcess:
 async def test_each_actor_is_handled_in_order_while_workers_are_killed(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str, tell: Tell
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 5000, actors=30)
+    await record_events(private_server.url, driver_name, 5000, actors=30)
     crew.start(3)
     for _ in range(_KILLS):
         await crew.handled_more(300)
@@ -65,7 +65,7 @@ async def test_each_actor_is_handled_in_order_while_workers_are_killed(
 async def test_actors_are_handled_beside_each_other(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 60, actors=_SLOTS)
+    await record_events(private_server.url, driver_name, 60, actors=_SLOTS)
     (worker,) = crew.start(handling_seconds=0.3)
     await all_finished(group, crew)
     begun, ended = zip(*((each.begun, each.ended) for each in worker.handlings[:_SLOTS]), strict=True)
@@ -77,7 +77,7 @@ async def test_actors_are_handled_beside_each_other(
 async def test_a_whole_stream_is_handled_in_order_while_workers_are_killed(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 600, actors=1)
+    await record_events(private_server.url, driver_name, 600, actors=1)
     crew.start(2, ordering="stream")
     for _ in range(2):
         await crew.handled_more(100)
@@ -94,7 +94,7 @@ async def test_a_whole_stream_is_handled_in_order_while_workers_are_killed(
 async def test_a_leader_that_was_stopped_leaves_the_order_to_the_next(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str, slots_of_others: int
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 100, actors=5)
+    await record_events(private_server.url, driver_name, 100, actors=5)
     (stopped,) = crew.start(handling_seconds=0.3)
     await stopped.until(lambda noted: len(noted) >= 20)
     (other,) = crew.start(concurrency=slots_of_others, handling_seconds=0.05)
@@ -106,15 +106,16 @@ async def test_a_leader_that_was_stopped_leaves_the_order_to_the_next(
     check_order(crew.handlings())
 
 
+@before_one_server
 async def test_leaders_that_are_stopped_at_any_moment_strand_nothing(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 400, actors=5)
-    async with Proxy(private_server.endpoint) as proxy:
+    await record_events(private_server.url, driver_name, 400, actors=5)
+    async with Proxy(private_server) as proxy:
         # It makes it likely that a leader is stopped while it waits for a reply; with all commands on one connection,
         # some twenty entries a second are left.
         proxy.delay = 0.05
-        crew.start(2, url=str(proxy.endpoint), handling_seconds=0.05)
+        crew.start(2, url=proxy.url, handling_seconds=0.05)
         for _ in range(6):
             await crew.handled_more(30)
             leader = at_work(crew)
@@ -130,7 +131,7 @@ async def test_leaders_that_are_stopped_at_any_moment_strand_nothing(
 async def test_a_leader_that_must_end_keeps_the_order_while_it_finishes(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 60, actors=5)
+    await record_events(private_server.url, driver_name, 60, actors=5)
     (ending,) = crew.start(concurrency=5, handling_seconds=3 * _CLAIM_IDLE)
     await ending.until(lambda noted: len(noted) >= 5)
     await start_another(crew, group)
@@ -145,7 +146,7 @@ async def test_a_leader_that_must_end_keeps_the_order_while_it_finishes(
 async def test_an_entry_that_kills_its_workers_is_put_in_quarantine_and_no_other(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 2000, actors=30)
+    await record_events(private_server.url, driver_name, 2000, actors=30)
     fatal = sorted(await group.entries())[100]
     for _ in range(_DELIVERIES):
         (worker,) = crew.start(fatal_number=100, max_deliveries=_DELIVERIES)

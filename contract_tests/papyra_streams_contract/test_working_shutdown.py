@@ -34,7 +34,7 @@ def group(private_server: PrivateServer) -> GroupOnServer:
 async def test_a_worker_that_must_end_hands_over_at_once_what_it_cannot_finish(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str, tell: Tell
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 10)
+    await record_events(private_server.url, driver_name, 10)
     (ending,) = crew.start(handling_seconds=30.0)
     await ending.until(lambda noted: len(noted) == 10)
     other = await start_another(crew, group, handling_seconds=0.01)
@@ -55,7 +55,7 @@ async def test_a_worker_that_must_end_hands_over_at_once_what_it_cannot_finish(
 async def test_workers_that_end_one_after_another_under_load_handle_every_entry_once(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 5000)
+    await record_events(private_server.url, driver_name, 5000)
     crew.start(3, handling_seconds=0.005)
     for _ in range(4):
         await crew.handled_more(300)
@@ -72,7 +72,7 @@ async def test_workers_that_end_one_after_another_under_load_handle_every_entry_
 async def test_the_last_worker_leaves_a_group_without_consumers_that_hold_anything(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str
 ) -> None:
-    await record_events(private_server.endpoint, driver_name, 2000)
+    await record_events(private_server.url, driver_name, 2000)
     crew.start(2, handling_seconds=0.01)
     await crew.handled_more(200)
     await crew.end()

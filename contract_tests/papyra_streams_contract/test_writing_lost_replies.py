@@ -6,10 +6,10 @@ import pytest
 
 from .faults.arranging import living_on
 from .faults.checking import check_nothing_lost
-from .proxy import ReplyCutter
+from .proxy import ReplyCutter, before_one_server
 from .servers import PrivateServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="function")
+pytestmark = [pytest.mark.asyncio(loop_scope="function"), before_one_server]
 
 BATCHES = 1000
 
@@ -17,8 +17,8 @@ BATCHES = 1000
 async def test_a_thousand_batches_of_which_every_third_reply_is_cut_are_stored_once_and_in_order(
     private_server: PrivateServer, driver_name: str
 ) -> None:
-    async with ReplyCutter(private_server.endpoint) as proxy:
-        run = living_on(proxy.endpoint, driver_name, None, backoff=0.001)
+    async with ReplyCutter(private_server) as proxy:
+        run = living_on(proxy.url, driver_name, None, backoff=0.001)
         async with run.at_work():
             await run.until(lambda: run.backend.metrics.batches_written >= BATCHES)
     await check_nothing_lost(run, private_server.endpoint, remark=f"seed {proxy.seed}")
@@ -31,11 +31,11 @@ async def test_what_the_spool_gives_back_is_stored_once_and_in_order_though_ever
     private_server.kill()
     # Where every command shares a connection, a cut fails what else is under way, so that with more of them the other
     # streams' records may keep the spool's large batches from getting through.
-    async with ReplyCutter(private_server.endpoint, every=10) as proxy:
-        run = living_on(proxy.endpoint, driver_name, tmp_path / "spool", backoff=0.001, backoff_limit=0.1)
+    async with ReplyCutter(private_server, every=10) as proxy:
+        run = living_on(proxy.url, driver_name, tmp_path / "spool", backoff=0.001, backoff_limit=0.1)
         async with run.at_work():
             await run.spooled(1500)
-            private_server.start()
+            await private_server.start_beside()
             await run.recovered()
     await check_nothing_lost(run, private_server.endpoint, remark=f"seed {proxy.seed}")
     assert run.backend.metrics.records_replayed >= 1500

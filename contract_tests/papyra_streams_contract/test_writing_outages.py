@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from . import needs
+from . import needs, takes_replicaof
 from .faults.arranging import living_on, says
 from .faults.checking import check_first_comes_first, check_life, check_nothing_lost
 from .faults.living import LivingSystem
@@ -27,18 +27,18 @@ def keeping_server(make_private_server: MakePrivateServer) -> PrivateServer:
 @pytest.fixture
 def run(private_server: PrivateServer, driver_name: str, tmp_path: Path) -> LivingSystem:
     """Return a living system with a spool."""
-    return living_on(private_server.endpoint, driver_name, tmp_path / "spool")
+    return living_on(private_server.url, driver_name, tmp_path / "spool")
 
 
 async def test_a_killed_server_that_keeps_its_data_costs_nothing(
     keeping_server: PrivateServer, driver_name: str, tmp_path: Path
 ) -> None:
-    run = living_on(keeping_server.endpoint, driver_name, tmp_path / "spool")
+    run = living_on(keeping_server.url, driver_name, tmp_path / "spool")
     async with run.at_work():
         await run.returned(200)
         keeping_server.kill()
         await run.spooled(300)
-        keeping_server.start()
+        await keeping_server.start_beside()
         await run.recovered()
     await check_nothing_lost(run, keeping_server.endpoint)
 
@@ -46,12 +46,12 @@ async def test_a_killed_server_that_keeps_its_data_costs_nothing(
 async def test_a_server_that_is_killed_again_and_again_costs_nothing(
     keeping_server: PrivateServer, driver_name: str, tmp_path: Path
 ) -> None:
-    run = living_on(keeping_server.endpoint, driver_name, tmp_path / "spool")
+    run = living_on(keeping_server.url, driver_name, tmp_path / "spool")
     async with run.at_work():
         for _ in range(5):
             await run.returned(100)
             keeping_server.kill()
-            keeping_server.start()
+            await keeping_server.start_beside()
         await run.recovered()
     await check_nothing_lost(run, keeping_server.endpoint)
 
@@ -101,7 +101,7 @@ async def test_a_server_that_is_absent_at_the_start_costs_nothing(
     private_server.kill()
     async with run.at_work():
         await run.spooled(300)
-        private_server.start()
+        await private_server.start_beside()
         await run.recovered()
     await check_nothing_lost(run, private_server.endpoint)
 
@@ -109,16 +109,17 @@ async def test_a_server_that_is_absent_at_the_start_costs_nothing(
 async def test_a_server_that_is_away_for_a_moment_needs_no_spool(
     keeping_server: PrivateServer, driver_name: str
 ) -> None:
-    run = living_on(keeping_server.endpoint, driver_name, None)
+    run = living_on(keeping_server.url, driver_name, None)
     async with run.at_work():
         await run.returned(200)
         keeping_server.kill()
         await run.until(lambda: run.backend.stats().queued >= 500)
-        keeping_server.start()
+        await keeping_server.start_beside()
         await run.recovered()
     await check_nothing_lost(run, keeping_server.endpoint)
 
 
+@takes_replicaof
 async def test_a_failover_to_a_replica_and_back_costs_nothing(
     run: LivingSystem, private_server: PrivateServer, private_wire: Wire, make_private_server: MakePrivateServer
 ) -> None:
@@ -142,7 +143,7 @@ async def test_closing_while_the_server_is_away_leaves_the_rest_to_the_next_back
     keeping_server: PrivateServer, driver_name: str, tmp_path: Path
 ) -> None:
     first, second = (
-        living_on(keeping_server.endpoint, driver_name, tmp_path / "spool", first=number, close_timeout=1.0)
+        living_on(keeping_server.url, driver_name, tmp_path / "spool", first=number, close_timeout=1.0)
         for number in (0, 1_000_000)
     )
     async with first.at_work():

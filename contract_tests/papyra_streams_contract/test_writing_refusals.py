@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from .faults.arranging import living_on, says
 from .faults.checking import STREAMS, check_nothing_lost
 from .faults.living import LivingSystem
 from .fixtures import MakePrivateServer
+from .secrecy import SECRET
 from .servers import PrivateServer
 from .wire import Wire, WireError
 
@@ -25,7 +25,7 @@ EVENTS = STREAMS[0]
 @pytest.fixture
 def run(private_server: PrivateServer, driver_name: str, tmp_path: Path) -> LivingSystem:
     """Return a living system with a spool."""
-    return living_on(private_server.endpoint, driver_name, tmp_path / "spool")
+    return living_on(private_server.url, driver_name, tmp_path / "spool")
 
 
 async def test_a_full_server_is_waited_for(
@@ -49,26 +49,21 @@ async def _used_memory(wire: Wire) -> int:
     raise AssertionError("INFO does not say how much memory is used")
 
 
-@pytest.mark.parametrize("password", [None, "secret"], ids=["NOAUTH", "WRONGPASS"])
+@pytest.mark.parametrize("password", [None, SECRET], ids=["NOAUTH", "WRONGPASS"])
 async def test_a_password_that_was_changed_and_is_put_right_costs_nothing(
     private_server: PrivateServer, private_wire: Wire, driver_name: str, tmp_path: Path, password: str | None
 ) -> None:
     rights = "nopass" if password is None else f">{password}"
     await private_wire("ACL", "SETUSER", "default", "resetpass", rights)
-    endpoint = replace(private_server.endpoint, password=password)
-    run = living_on(_url(private_server, "" if password is None else f":{password}@"), driver_name, tmp_path / "spool")
+    run = living_on(private_server.url_as(None, password), driver_name, tmp_path / "spool")
     async with run.at_work():
         await run.returned(200)
-        await private_wire("ACL", "SETUSER", "default", "resetpass", ">rotated")
+        await private_wire("ACL", "SETUSER", "default", "resetpass", f">rotated-{SECRET}")
         await private_wire("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await run.spooled(300)
         await private_wire("ACL", "SETUSER", "default", "resetpass", rights)
         await run.recovered()
-    await check_nothing_lost(run, endpoint)
-
-
-def _url(server: PrivateServer, user: str) -> str:
-    return f"redis://{user}{server.endpoint.host}:{server.endpoint.port}/0"
+    await check_nothing_lost(run, replace(private_server.endpoint, password=password))
 
 
 async def test_a_key_of_another_type_sends_records_to_the_spool_until_it_is_moved_away(
@@ -77,16 +72,18 @@ async def test_a_key_of_another_type_sends_records_to_the_spool_until_it_is_move
     async with run.at_work():
         await run.returned(200)
         # In one step, since there is always somebody who writes.
-        await private_wire("EVAL", _PUT_IN_THE_WAY, 2, EVENTS, "aside")
+        await private_wire("EVAL", _PUT_IN_THE_WAY, 2, EVENTS, ASIDE)
         await run.spooled(300)
         said = _said_of(caplog, EVENTS)
-        await private_wire("RENAME", "aside", EVENTS)
+        await private_wire("RENAME", ASIDE, EVENTS)
         await run.recovered()
     assert len(said) == 1, said
     assert "WRONGTYPE" in said[0] or "something else" in said[0], said
     await check_nothing_lost(run, private_server.endpoint)
 
 
+# Where the stream is, in a cluster.
+ASIDE = f"aside:{{{EVENTS}}}"
 _PUT_IN_THE_WAY = "redis.call('RENAME', KEYS[1], KEYS[2]) redis.call('SET', KEYS[1], 'in the way')"
 
 
@@ -97,8 +94,8 @@ async def test_a_right_that_is_missing_sends_records_to_the_spool_until_it_is_gr
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await private_wire("ACL", "SETUSER", "writer", "on", ">secret", "~*", "&*", "+@all")
-    run = living_on(_url(private_server, "writer:secret@"), driver_name, tmp_path / "spool")
+    await private_wire("ACL", "SETUSER", "writer", "on", f">{SECRET}", "~*", "&*", "+@all")
+    run = living_on(private_server.url_as("writer", SECRET), driver_name, tmp_path / "spool")
     async with run.at_work():
         await run.returned(200)
         await private_wire("ACL", "SETUSER", "writer", "-xadd")
@@ -145,7 +142,7 @@ async def test_a_server_that_cannot_save_is_waited_for(
     # Since Redis 7.0 the directory may be set only where that is allowed at the start.
     guarded = await private_wire.rows("CONFIG", "GET", "enable-protected-configs")
     server = make_private_server(settings={"enable-protected-configs": "yes"} if guarded else {})
-    run = living_on(server.endpoint, driver_name, tmp_path / "spool")
+    run = living_on(server.url, driver_name, tmp_path / "spool")
     async with aclosing(Wire(server.endpoint)) as wire, run.at_work():
         await run.returned(200)
         _, directory = await wire.rows("CONFIG", "GET", "dir")
@@ -171,18 +168,16 @@ async def test_a_server_that_loads_its_data_is_waited_for(
     server = make_private_server(settings={"key-load-delay": "500"}, keeps_data=True)
     async with aclosing(Wire(server.endpoint)) as wire:
         await wire("EVAL", "for number = 1, 6000 do redis.call('SET', number, number) end", 0)
-    run = living_on(server.endpoint, driver_name, tmp_path / "spool")
-    # A server ends with the thread that started it.
-    with ThreadPoolExecutor(1) as starter:
-        async with run.at_work():
-            await run.returned(200)
-            server.kill()
-            starting = asyncio.get_running_loop().run_in_executor(starter, server.start)
-            await eventually(lambda: _is_loading(server), within=10.0)
-            await run.spooled(300)
-            await starting
-            await run.recovered()
-        await check_nothing_lost(run, server.endpoint)
+    run = living_on(server.url, driver_name, tmp_path / "spool")
+    async with run.at_work():
+        await run.returned(200)
+        server.kill()
+        starting = asyncio.create_task(server.start_beside())
+        await eventually(lambda: _is_loading(server), within=10.0)
+        await run.spooled(300)
+        await starting
+        await run.recovered()
+    await check_nothing_lost(run, server.endpoint)
 
 
 async def _is_loading(server: PrivateServer) -> bool:

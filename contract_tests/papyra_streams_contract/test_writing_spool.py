@@ -109,13 +109,13 @@ async def caught_up(server: PrivateServer, *processes: ActorProcess) -> None:
 async def test_a_spool_that_has_reached_its_bound_costs_what_is_counted(
     server: PrivateServer, driver_name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = living_on(server.endpoint, driver_name, tmp_path / "spool", spool_bytes=256 * 1024, queue_seconds=1.0)
+    run = living_on(server.url, driver_name, tmp_path / "spool", spool_bytes=256 * 1024, queue_seconds=1.0)
     async with run.at_work():
         await run.returned(200)
         server.kill()
         await run.until(lambda: run.backend.metrics.records_dropped >= 200)
         await run.returned(200)
-        server.start()
+        await server.start_beside()
         await run.recovered()
     assert run.backend.metrics.spool_errors > 0
     assert run.backend.metrics.records_replayed > 100
@@ -156,13 +156,13 @@ async def test_a_damaged_spool_is_left_alone_and_costs_what_is_counted(
     garbage = _SQLITE + os.urandom(64 * 1024)
     database.write_bytes(garbage)
     server.start()
-    run = living_on(server.endpoint, driver_name, processes.spool_dir, queue_seconds=1.0)
+    run = living_on(server.url, driver_name, processes.spool_dir, queue_seconds=1.0)
     async with run.at_work():
         await run.returned(200)
         server.kill()
         await run.until(lambda: run.backend.metrics.records_dropped >= 200)
         await run.returned(200)
-        server.start()
+        await server.start_beside()
         await run.recovered()
     assert database.read_bytes() == garbage
     assert run.backend.metrics.spool_errors > 0
@@ -216,13 +216,13 @@ async def test_a_directory_that_cannot_be_made_costs_what_is_counted(
     server: PrivateServer, driver_name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    run = living_on(server.endpoint, driver_name, tmp_path / "file" / "spool", queue_seconds=1.0)
+    run = living_on(server.url, driver_name, tmp_path / "file" / "spool", queue_seconds=1.0)
     async with run.at_work():
         await run.returned(200)
         server.kill()
         await run.until(lambda: run.backend.metrics.records_dropped >= 200)
         await run.returned(200)
-        server.start()
+        await server.start_beside()
         await run.recovered()
     assert run.backend.metrics.spool_errors > 0
     assert _complaints(caplog) == 1

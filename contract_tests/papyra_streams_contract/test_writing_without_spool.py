@@ -28,14 +28,14 @@ async def test_past_a_bound_the_oldest_records_are_dropped_counted_and_logged_on
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = make_private_server(keeps_data=True)
-    run = living_on(server.endpoint, driver_name, None, **bound)
+    run = living_on(server.url, driver_name, None, **bound)
     async with run.at_work():
         await run.returned(200)
         server.kill()
         await run.until(lambda: run.backend.metrics.records_dropped >= 500)
         await run.returned(200)
         said = _said_of_loss(caplog)
-        server.start()
+        await server.start_beside()
         await run.recovered()
     assert len(said) <= len(STREAMS), said
     assert said
@@ -57,7 +57,7 @@ async def test_a_server_that_stays_away_keeps_nobody_from_closing(
     make_private_server: MakePrivateServer, driver_name: str
 ) -> None:
     server = make_private_server(keeps_data=True)
-    run = living_on(server.endpoint, driver_name, None, queue_seconds=1.0, close_timeout=1.0)
+    run = living_on(server.url, driver_name, None, queue_seconds=1.0, close_timeout=1.0)
     async with run.at_work():
         await run.returned(200)
         server.kill()

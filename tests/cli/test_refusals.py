@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from papyra_streams import drivers
-from papyra_streams_contract.servers import EmbeddedSource, ServerProcess
+from papyra_streams_contract.processes import ServerProcess
+from papyra_streams_contract.sources import EmbeddedSource
 from papyra_streams_contract.wire import ask_once
 
 from .conftest import Outcome, run

@@ -45,6 +45,7 @@ class ClusterClient(RespClient):
         self._map: SlotMap | None = None
         self._is_stale = False
         self._asked_at = float("-inf")
+        self._told_by = _address_of(cluster.nodes[0])
         self._doubtful: set[Address] = set()
         self._asking = anyio.Lock()
 
@@ -109,13 +110,13 @@ class ClusterClient(RespClient):
                 hops += 1
                 redirection = self._follow(error, address)
                 if hops > _MOST_HOPS:
-                    raise
+                    raise Unavailable(f"The nodes of {self._cluster} send a command to each other: {error}") from error
             except (Unavailable, Indeterminate) as error:
                 if error.code != "TRYAGAIN" or anyio.current_time() > deadline:
                     self._doubt(address)
                     raise
                 await anyio.sleep(next(waits))
-                redirection = None
+                redirection, hops = None, 0
 
     def _follow(self, error: Redirected, asked: Address) -> Redirected:
         redirection = error.seen_from(asked)
@@ -132,7 +133,7 @@ class ClusterClient(RespClient):
     async def _address(self, slot: int | None) -> Address:
         known = await self._known()
         if slot is None:
-            return min(known.addresses, key=lambda each: each in self._doubtful)
+            return min((self._told_by, *known.addresses), key=lambda each: each in self._doubtful)
         address = known.address(slot)
         if address is None:
             self._is_stale = True
@@ -156,23 +157,24 @@ class ClusterClient(RespClient):
         known = self._map.addresses if self._map else []
         given = [_address_of(node) for node in self._cluster.nodes]
         candidates = sorted(dict.fromkeys([*known, *given]), key=lambda each: each in self._doubtful)
-        race: Race[Address, SlotMap] = Race(self._ask_node, head_start=_HEAD_START)
+        race: Race[Address, tuple[Address, SlotMap]] = Race(self._ask_node, head_start=_HEAD_START)
         try:
             await race.run(candidates, enough=lambda answers: 0.0 if answers else None)
         finally:
             self._asked_at = anyio.current_time()
         if not race.answers:
             raise self._why_unknown(race.errors)
+        self._told_by, found = race.answers[0]
         self._is_stale = False
         self._doubtful.clear()
-        self._nodes.keep({*race.answers[0].addresses, *given})
-        return race.answers[0]
+        self._nodes.keep({*found.addresses, *given})
+        return found
 
-    async def _ask_node(self, address: Address) -> SlotMap:
+    async def _ask_node(self, address: Address) -> tuple[Address, SlotMap]:
         found = slot_map(await self._nodes.at(address).call("CLUSTER", "SLOTS", keys=()), address)
         if not found.addresses:
             raise Unavailable(f"The node {address.host}:{address.port} knows nobody who serves a slot.")
-        return found
+        return address, found
 
     def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
         for error in errors:

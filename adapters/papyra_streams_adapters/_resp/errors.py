@@ -63,7 +63,7 @@ _BY_BEGINNING: tuple[tuple[str, type[StreamsError]], ...] = (
     ("no such key", GroupMissing),
     ("the xgroup subcommand requires the key to exist", GroupMissing),
     ("acl failure in script", PermissionDenied),
-    ("the user executing the script can't run this command", PermissionDenied),
+    ("the user executing the script can't", PermissionDenied),
     ("invalid password", AuthenticationFailed),
     ("auth <password> called without any password configured", AuthenticationFailed),
 )

@@ -28,11 +28,11 @@ ResultT = TypeVar("ResultT")
 
 # How old, in seconds, the Sentinels' word may be before they are asked again, while commands go on.
 _FRESH = 1.0
-# How long, in seconds, a command after a long silence waits for that: nobody may have noticed a failover.
-_WAIT_WHEN_IDLE = 0.25
-_IDLE = 5.0
+# How long, in seconds, a command waits for that after a silence in which a failover may have gone unnoticed.
+_WAIT_WHEN_IDLE = 1.0
+_IDLE = 2.0
 # Once one Sentinel has answered, how long the others have to contradict it; seconds.
-_TIME_TO_CONTRADICT = 0.25
+_TIME_TO_CONTRADICT = 0.5
 
 
 class _Word(NamedTuple):

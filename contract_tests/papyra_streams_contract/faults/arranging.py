@@ -4,23 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence, WritePolicy
-from papyra_streams.endpoint import Endpoint
 from papyra_streams_contract.arranging import eventually
 from papyra_streams_contract.wire import Wire
 
 from .living import LivingSystem
 
 
-def living_on(
-    endpoint: Endpoint | str, driver_name: str, spool_dir: Path | None, *, first: int = 0, **policy: Any
-) -> LivingSystem:
+def living_on(url: str, driver_name: str, spool_dir: Path | None, *, first: int = 0, **policy: Any) -> LivingSystem:
     """Make a living system whose backend is soon tired of waiting for a reply.
 
     :param first: the number of its first record
     :param policy: settings of the write policy
     """
     config = RedisStreamsConfig(
-        url=str(endpoint),
+        url=url,
         driver=driver_name,
         connect_timeout=1.0,
         command_timeout=1.5,

@@ -86,7 +86,7 @@ class ActorProcesses:
     def __init__(self, directory: Path, server: PrivateServer, driver_name: str) -> None:
         self.spool_dir = directory / "spool"
         self._directory = directory
-        self._url = str(server.endpoint)
+        self._url = server.url
         self._driver_name = driver_name
         self._started: list[ActorProcess] = []
 

@@ -53,7 +53,7 @@ class Plan:
     def orders(self, server: PrivateServer, driver: str) -> Orders:
         """Tell the clients what to do."""
         return Orders(
-            url=str(server.endpoint),
+            url=server.url,
             driver=driver,
             prefix=f"{self.operation}{self.number}",
             operation=self.operation,

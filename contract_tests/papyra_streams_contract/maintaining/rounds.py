@@ -143,7 +143,8 @@ class Round:
         return sorted(others)
 
     async def _remove(self, wire: Wire) -> None:
-        await wire("UNLINK", *await wire.keys(f"*{self._orders.prefix}:*"))
+        for name in await wire.keys(f"*{self._orders.prefix}:*"):
+            await wire("UNLINK", name)
 
 
 def _differs(one: dict[Kind, Snapshot], other: dict[Kind, Snapshot]) -> bool:

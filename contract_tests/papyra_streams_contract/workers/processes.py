@@ -131,7 +131,7 @@ class Crew:
     def __init__(self, parent: Parent, server: PrivateServer, driver_name: str, directory: Path, **given: Any) -> None:
         self.workers: list[WorkerProcess] = []
         self._parent = parent
-        self._orders = Orders(url=str(server.endpoint), driver=driver_name, directory=str(directory), **given)
+        self._orders = Orders(url=server.url, driver=driver_name, directory=str(directory), **given)
 
     def start(self, count: int = 1, **given: Any) -> list[WorkerProcess]:
         """Start workers.

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from papyra.persistence.models import PersistedEvent
 
 from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
-from papyra_streams.endpoint import Endpoint
 
 
-async def record_events(server: Endpoint, driver_name: str, count: int, *, actors: int = 100) -> None:
+async def record_events(url: str, driver_name: str, count: int, *, actors: int = 100) -> None:
     """Record so many events, which the actors have in turn."""
-    backend = RedisStreamsPersistence(RedisStreamsConfig(url=str(server), driver=driver_name))
+    backend = RedisStreamsPersistence(RedisStreamsConfig(url=url, driver=driver_name))
     try:
         await backend.record_many(_events(count, actors))
     finally:

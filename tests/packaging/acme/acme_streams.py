@@ -167,7 +167,7 @@ class AcmeClient(RespClient):
     def _greeting(self) -> list[Command]:
         here = self._endpoint
         login: list[Command] = [("AUTH", here.username or "default", here.password)] if here.password else []
-        return [*login, ("SELECT", here.database)]
+        return [*login, ("SELECT", here.database)] if here.database else login
 
 
 def _encode(command: Command) -> bytes:
