@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from papyra_streams.errors import StreamsError
+from papyra_streams.errors import Indeterminate, StreamsError, Unavailable
 from papyra_streams.ports import Confirmation
 
 from .client import Command, Reply
@@ -19,11 +19,18 @@ def waits(confirmation: Confirmation) -> list[Command]:
 
 
 def came(commands: Iterable[Command], replies: Iterable[Reply | StreamsError]) -> bool:
-    """Tell whether each command that waits was told as many as it asked for."""
-    return all(_reached(reply) >= int(command[1]) for command, reply in zip(commands, replies, strict=True))
+    """Tell whether each command that waits was told as many as it asked for.
+
+    :raises Indeterminate: if an answer is missing, as when the server died meanwhile: what wrote the batch has run, but
+        whoever takes that server's place may not have it
+    """
+    reached = [_reached(reply) for reply in replies]
+    return all(count >= int(command[1]) for command, count in zip(commands, reached, strict=True))
 
 
 def _reached(reply: Reply | StreamsError) -> int:
+    if isinstance(reply, Unavailable | Indeterminate):
+        raise Indeterminate(f"Nobody knows whether the records are confirmed: {reply}") from reply
     # WAITAOF answers how many synced here, then on replicas; WAIT answers how many replicas.
     first = reply[0] if isinstance(reply, Sequence) and not isinstance(reply, bytes) and reply else reply
     return first if isinstance(first, int) else -1

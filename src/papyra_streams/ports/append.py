@@ -36,7 +36,7 @@ class Confirmation:
 class Appended:
     """What came of a batch: how many of its records this call added, and whether the confirmation asked for came.
 
-    Records that are not confirmed are in the stream all the same.
+    Records that are not confirmed in time are in the stream all the same.
     """
 
     count: int
