@@ -13,6 +13,7 @@ from papyra_streams.application.members import member
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import DeadEntry, ProducerMark, StreamStore
 
@@ -44,7 +45,7 @@ class Stage:
     @property
     def events(self) -> str:
         """The stream of events."""
-        return self.keys.stream(EVENTS)
+        return self.keys.stream(Partition(EVENTS))
 
     async def admit(self, role: Role, **given: Any) -> None:
         """Give the user a role's rights and no others, for a start without anything on the server.
@@ -78,7 +79,7 @@ async def can_have_readable_keys(wire: Wire) -> bool:
 
 
 async def _write(stage: Stage) -> None:
-    made = ProducerMark(key=stage.keys.producer_mark(EVENTS, "one"), first=1, lifetime=60)
+    made = ProducerMark(key=stage.keys.producer_mark(Partition(EVENTS), "one"), first=1, lifetime=60)
     await stage.store.append(stage.events, [b"{}"], mark=made)
     await stage.backend.record_event(event(1, timestamp=time.time()))
     await stage.backend.record_many([event(2, timestamp=time.time())])
@@ -101,7 +102,7 @@ async def consume(stage: Stage) -> int:
 
 async def _share(stage: Stage) -> None:
     """Do what a subscription does, step by step, since that tells of no error when it ends."""
-    store, me = stage.store, member(stage.keys, EVENTS, "sharing", "me")
+    store, me = stage.store, member(stage.keys, Partition(EVENTS), "sharing", "me")
     await store.join(me, start="0", on_loss="resume", expected=False)
     await stage.wire("XGROUP", "DESTROY", stage.events, "sharing")
     await store.join(me, start="0", on_loss="resume", expected=True)
@@ -115,7 +116,7 @@ async def _share(stage: Stage) -> None:
     await store.release(me, {taken[0]: 1000}, to="other", counted=True)
     await store.take_stuck(me, count=10, min_idle_ms=1, pause_ms=1)
     await store.settle(me, taken[:1])
-    await store.bury(me, [_dead(taken[1])], quarantine=stage.keys.quarantine(EVENTS), moment=0.0)
+    await store.bury(me, [_dead(taken[1])], quarantine=stage.keys.quarantine(Partition(EVENTS)), moment=0.0)
     await store.leave(me)
 
 
@@ -168,16 +169,16 @@ async def _operate(stage: Stage) -> None:
 
 async def lay_out(stage: Stage) -> None:
     """Arrange what needs an operator: bad entries, a group that keeps others back, and half a rebuild."""
-    wire, stream, quarantine = stage.wire, stage.events, stage.keys.quarantine(EVENTS)
+    wire, stream, quarantine = stage.wire, stage.events, stage.keys.quarantine(Partition(EVENTS))
     await add_raw(wire, stream, {"kind": "event", "timestamp": 1.0}, OLD)
     await damage(wire, stream, [b"{", b"[]"])
     await wire("XGROUP", "CREATE", stream, "workers", "0")
     await wire("XGROUP", "CREATECONSUMER", stream, "workers", "gone")
     await wire("XREADGROUP", "GROUP", "workers", "me", "COUNT", 2, "STREAMS", stream, ">")
-    await wire("XGROUP", "CREATE", stage.keys.rebuilt(EVENTS, "copy"), "workers", "0", "MKSTREAM")
+    await wire("XGROUP", "CREATE", stage.keys.rebuilt(Partition(EVENTS), "copy"), "workers", "0", "MKSTREAM")
     # It has caught up, so that nobody is waited for any more.
-    await wire("HSET", stage.keys.unattended(EVENTS), "finished", "1 1 1-1 1-1")
-    await wire("HSET", stage.keys.group(EVENTS, "state", "workers"), "finished", OLD)
+    await wire("HSET", stage.keys.unattended(Partition(EVENTS)), "finished", "1 1 1-1 1-1")
+    await wire("HSET", stage.keys.group(Partition(EVENTS), "state", "workers"), "finished", OLD)
     given_up = ("source", stream, "id", OLD, "group", "workers", "field:data", "{}")
     await wire("XADD", quarantine, GIVEN_UP, *given_up)
     await wire("XADD", quarantine, "9999999999999-2", *given_up)

@@ -17,6 +17,7 @@ from papyra.persistence.models import PersistenceRecoveryConfig, PersistenceReco
 from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 from .arranging import fields_of, stored
 from .plain import PlainEntry, PlainGroup, PlainStream, good, lay_out
@@ -93,7 +94,7 @@ async def _check(driver_name: str, server: Server, case: Case) -> None:
     config = RedisStreamsConfig(
         url=server.url, prefix=f"plain-{uuid.uuid4().hex}", system_id="orders", driver=driver_name, approx_trim=False
     )
-    stream, plain = config.keyspace().stream(EVENTS), PlainStream(_entries(case, now))
+    stream, plain = config.keyspace().stream(Partition(EVENTS)), PlainStream(_entries(case, now))
     backend = RedisStreamsPersistence(config, retention_policy=case.policy)
     async with aclosing(Wire(server.endpoint)) as wire, aclosing(backend):
         await _arrange(wire, stream, plain, case)
@@ -103,7 +104,7 @@ async def _check(driver_name: str, server: Server, case: Case) -> None:
         _act_plainly(plain, case, now)
         assert await stored(wire, stream) == [entry.id for entry in plain.entries]
         assert await _pending(wire, stream, plain) == _pending_there(plain)
-        kept = await fields_of(wire, config.keyspace().quarantine(EVENTS))
+        kept = await fields_of(wire, config.keyspace().quarantine(Partition(EVENTS)))
         assert [fields[-1] for fields in kept] == [entry.data for entry in plain.quarantine[::-1]]
         for key in await wire.keys(f"*{config.prefix}*"):
             await wire("UNLINK", key)

@@ -20,6 +20,7 @@ from papyra_streams.application.members import member
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.ports import DeadEntry, StreamStore
 
 from .arranging import fields_of, payloads, stored
@@ -38,11 +39,13 @@ async def give_up(
     """Record events, have a group take them and give them all up; return their ids in the stream."""
     keys = backend.config.keyspace()
     await record_events(backend, count)
-    ids = await stored(wire, keys.stream(EVENTS))
+    ids = await stored(wire, keys.stream(Partition(EVENTS)))
     await backend.ensure_consumer_group(kind="events", group=group)
-    await store.read_group(keys.stream(EVENTS), group, "me", count=count)
+    await store.read_group(keys.stream(Partition(EVENTS)), group, "me", count=count)
     dead = [DeadEntry(id=each, attempts=5, reason="no use: ü", error="ValueError: no") for each in ids]
-    await store.bury(member(keys, EVENTS, group, "me"), dead, quarantine=keys.quarantine(EVENTS), moment=MOMENT)
+    await store.bury(
+        member(keys, Partition(EVENTS), group, "me"), dead, quarantine=keys.quarantine(Partition(EVENTS)), moment=MOMENT
+    )
     return ids
 
 
@@ -54,7 +57,7 @@ async def listed_ids(backend: RedisStreamsPersistence, **asked: Any) -> list[str
 @pytest.fixture
 def quarantine(backend: RedisStreamsPersistence) -> str:
     """Return the key of the quarantine of events."""
-    return backend.config.keyspace().quarantine(EVENTS)
+    return backend.config.keyspace().quarantine(Partition(EVENTS))
 
 
 # -- listing
@@ -184,7 +187,7 @@ async def test_a_group_gets_again_what_it_gave_up_and_no_other_does(
     assert (await backend.pending_summary(kind="events", group="workers")).consumers == {RELEASED: 1}
     assert (await backend.pending_summary(kind="events", group="others")).count == 0
     assert await store.read_group(stream, "others", "me", count=9) == []
-    worker = member(backend.config.keyspace(), EVENTS, "workers", "me")
+    worker = member(backend.config.keyspace(), Partition(EVENTS), "workers", "me")
     (taken,) = await store.take_stuck(worker, count=9, min_idle_ms=3_600_000, pause_ms=1)
     assert (taken.entry.id, taken.attempt) == (sources[1], 1)
     assert await numbers(backend) == [0, 1]

@@ -9,6 +9,7 @@ import pytest
 
 from papyra_streams import AnomalyCount, PermissionDenied, RedisStreamsPersistence
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 from .arranging import fields_of, stored
 from .backends import QUARANTINE, REBUILD, REPAIR, WORKERS, OpenBackend, damage, event, numbers, record_events
@@ -73,7 +74,7 @@ async def test_two_recoveries_at_once_among_writers_and_a_consumer_mend_each_ent
         backend.recover(QUARANTINE, full=True), open_backend().recover(QUARANTINE, full=True), write(), work()
     )
     mended = sum(each.count for report in (first, second) for each in report.recovered if not each.group)
-    quarantine = backend.config.keyspace().quarantine(EVENTS)
+    quarantine = backend.config.keyspace().quarantine(Partition(EVENTS))
     assert (mended, await wire("XLEN", quarantine)) == (300, 300)
     assert await numbers(backend) == [*range(300)]
     assert sorted(handled) == [*range(300)]

@@ -12,6 +12,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 
 from papyra_streams import PermissionDenied
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.ports import ProducerMark
 
 from .acting import GIVEN_UP, OLD, Stage, can_have_readable_keys, consume, lay_out
@@ -176,7 +177,7 @@ Write = Callable[[Stage], Awaitable[object]]
 
 
 def _mark(stage: Stage) -> ProducerMark:
-    return ProducerMark(key=stage.keys.producer_mark(EVENTS, "one"), first=1, lifetime=60)
+    return ProducerMark(key=stage.keys.producer_mark(Partition(EVENTS), "one"), first=1, lifetime=60)
 
 
 WRITES: dict[str, Write] = {

@@ -7,6 +7,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 
 from papyra_streams import InvalidValue, Progress, RedisStreamsPersistence, StreamAnomaly, StreamsScanReport
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 from .arranging import eventually
 from .backends import QUARANTINE, WORKERS, OpenBackend, add_raw, damage, record_events
@@ -164,7 +165,7 @@ async def test_a_quarantine_that_grows_is_pointed_out(
     (warning,) = report.warnings
 
     assert not report.has_anomalies
-    assert (warning.subject, warning.stream) == ("quarantine", backend.config.keyspace().quarantine(EVENTS))
+    assert (warning.subject, warning.stream) == ("quarantine", backend.config.keyspace().quarantine(Partition(EVENTS)))
     assert "holds 2" in warning.detail
 
 

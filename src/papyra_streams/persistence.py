@@ -27,6 +27,7 @@ from .config import RedisStreamsConfig
 from .domain import records
 from .domain.arguments import check_count
 from .domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind
+from .domain.partitions import Partition
 from .domain.reports import OnProgress, StreamsCompactionReport, StreamsRecoveryReport, StreamsScanReport, not_scanned
 from .domain.retention import check_policy
 from .errors import InvalidValue, PermissionDenied, TimedOut, UnsupportedOperation
@@ -152,7 +153,7 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
             raise
         except Exception as error:
             self._meter.lose(1)
-            stream = self.config.keyspace().stream(kind)
+            stream = self.config.keyspace().stream(Partition(kind))
             logger.error("A record for %s is lost: %s", stream, error, exc_info=unforeseen(error))  # noqa: TRY400 -- only some have a fault to trace
         else:
             await services.journal.record(kind, record)

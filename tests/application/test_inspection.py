@@ -13,6 +13,7 @@ from papyra_streams.application.inspection import Bounds, Inspected, Inspection
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.errors import Unavailable
 
 from .fakes import FakeStore, bad, stored
@@ -33,7 +34,7 @@ class Reader:
         self._inspection = Inspection(store, KEYS, policy or RetentionPolicy(), lambda: NOW)
 
     async def run(self, bounds: Bounds | None = None) -> int:
-        return await self._inspection.run(EVENTS, bounds or Bounds(), self._take)
+        return await self._inspection.run(Partition(EVENTS), bounds or Bounds(), self._take)
 
     async def _take(self, page: Inspected) -> None:
         self.pages.append(page)

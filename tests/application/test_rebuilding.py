@@ -10,6 +10,7 @@ from papyra_streams.application.sweeping import tell_nobody
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import Progress, RebuildOutcome
 from papyra_streams.errors import Indeterminate, OutOfMemory, PermissionDenied, Rejected
 from papyra_streams.ports import CopyStep
@@ -19,8 +20,8 @@ from .fakes import FakeStore, stored
 pytestmark = pytest.mark.anyio
 
 KEYS = Keyspace("papyra", "orders")
-STREAM = KEYS.stream(EVENTS)
-COPY = KEYS.rebuilt(EVENTS, "copy")
+STREAM = KEYS.stream(Partition(EVENTS))
+COPY = KEYS.rebuilt(Partition(EVENTS), "copy")
 
 Outcome = Literal["swapped", "behind", "differs", "pending"] | None
 
@@ -56,7 +57,7 @@ class Scripted(FakeStore):
         return answer
 
     async def swap(self, stream: str, copy: str, *, free: str) -> Outcome:
-        assert (stream, copy, free) == (STREAM, COPY, KEYS.rebuilt(EVENTS, "former"))
+        assert (stream, copy, free) == (STREAM, COPY, KEYS.rebuilt(Partition(EVENTS), "former"))
         self.asked.append("swap")
         answer: Outcome | Exception = self._swaps.popleft() if len(self._swaps) > 1 else self._swaps[0]
         if isinstance(answer, Exception):
@@ -69,7 +70,7 @@ class Scripted(FakeStore):
 
 
 async def rebuilt(store: Scripted) -> RebuildOutcome:
-    outcome = await Rebuilding(store, KEYS).run(EVENTS, tell_nobody)
+    outcome = await Rebuilding(store, KEYS).run(Partition(EVENTS), tell_nobody)
     assert outcome is not None
     return outcome
 
@@ -89,13 +90,13 @@ async def test_it_is_copied_step_by_step_and_told() -> None:
     async def tell(progress: Progress) -> None:
         told.append(progress)
 
-    await Rebuilding(store, KEYS).run(EVENTS, tell)
+    await Rebuilding(store, KEYS).run(Partition(EVENTS), tell)
     assert store.asked == ["begin", "go on", "swap"]
     assert [(each.step, each.stream) for each in told] == [("rebuild", STREAM)] * 2
 
 
 async def test_a_stream_without_entries_is_left_alone(store: FakeStore) -> None:
-    assert await Rebuilding(store, KEYS).run(EVENTS, tell_nobody) is None
+    assert await Rebuilding(store, KEYS).run(Partition(EVENTS), tell_nobody) is None
 
 
 async def test_a_copy_that_is_behind_is_gone_on_with() -> None:

@@ -12,6 +12,7 @@ from papyra_streams import RedisStreamsConfig
 from papyra_streams.cli import app
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 # redis-py's types have to do for its asynchronous client too.
 Client = Any
@@ -49,8 +50,8 @@ class Commands:
     def __init__(self, url: str, prefix: str, client: Client) -> None:
         self.url = url
         self.keys: Keyspace = RedisStreamsConfig(prefix=prefix, system_id="orders").keyspace()
-        self.events = self.keys.stream(EVENTS)
-        self.quarantine = self.keys.quarantine(EVENTS)
+        self.events = self.keys.stream(Partition(EVENTS))
+        self.quarantine = self.keys.quarantine(Partition(EVENTS))
         self._options = ["--url", url, "--prefix", prefix, "--system-id", "orders"]
         self._client = client
 

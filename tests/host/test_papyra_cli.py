@@ -12,6 +12,7 @@ from redis import Redis
 
 from papyra_streams import RedisConsumerGroupConfig, RedisStreamsConfig, RedisStreamsPersistence
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 SETTINGS = """
 from papyra import Settings
@@ -74,7 +75,7 @@ async def _fill(config: RedisStreamsConfig) -> None:
         await backend.record_event(PersistedEvent("orders", f"orders:{number}", "ActorStarted", {}, 1.0 + number))
     await backend.aclose()
     with Redis.from_url(config.url) as client:
-        client.xadd(config.keyspace().stream(EVENTS), {"data": "{broken"})
+        client.xadd(config.keyspace().stream(Partition(EVENTS)), {"data": "{broken"})
 
 
 def test_inspect_lists_the_events(papyra: Papyra) -> None:
@@ -204,7 +205,7 @@ def test_the_doctor_deletes_in_a_mode_that_promises_to_scan_only(papyra: Papyra)
 def test_streams_are_written_anew(words: tuple[str, ...], papyra: Papyra) -> None:
     status, printed = papyra(*words)
     assert status == 0
-    stream = papyra.config.keyspace().stream(EVENTS)
+    stream = papyra.config.keyspace().stream(Partition(EVENTS))
     assert f"repaired {stream}" in printed or "Recovery successful" in printed
     assert papyra("persistence", "scan")[0] == 0
     assert "orders:2" in papyra("inspect", "events")[1]
@@ -222,7 +223,7 @@ async def _leave_dangling(config: RedisStreamsConfig) -> str:
     first, *_ = await backend.consume(kind="events", cfg=RedisConsumerGroupConfig("workers", "worker-1", block_ms=0))
     await backend.aclose()
     with Redis.from_url(config.url) as client:
-        client.xdel(config.keyspace().stream(EVENTS), first.id)
+        client.xdel(config.keyspace().stream(Partition(EVENTS)), first.id)
     return first.id
 
 

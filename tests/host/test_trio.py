@@ -22,6 +22,7 @@ from papyra_streams import (
     UnsupportedOperation,
 )
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 
 EVENT = PersistedEvent("local", "local:1", "ActorStarted", {}, 1.0)
 
@@ -69,7 +70,7 @@ async def _maintain(config: RedisStreamsConfig) -> None:
     bad = {"kind": "event", "timestamp": "never"}
     await backend.record_many([{"kind": "event", "timestamp": 1.0, "payload": {"number": n}} for n in range(300)])
     with Redis.from_url(config.url) as client:
-        client.xadd(config.keyspace().stream(EVENTS), {"data": json.dumps(bad)})
+        client.xadd(config.keyspace().stream(Partition(EVENTS)), {"data": json.dumps(bad)})
     pages: list[Progress] = []
 
     async def note(progress: Progress) -> None:

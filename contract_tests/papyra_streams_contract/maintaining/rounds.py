@@ -7,6 +7,7 @@ from contextlib import aclosing
 import anyio
 
 from papyra_streams.domain.kinds import AUDITS, EVENTS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams_contract.servers import PrivateServer
 from papyra_streams_contract.wire import Wire
 
@@ -34,7 +35,9 @@ class Round:
         self._orders = orders
         self._server = server
         self._clients = clients
-        self._rules = {kind: Rules(operation=plan.operation, stream=orders.keys.stream(kind)) for kind in _COUNTS}
+        self._rules = {
+            kind: Rules(operation=plan.operation, stream=orders.keys.stream(Partition(kind))) for kind in _COUNTS
+        }
         self._before: dict[Kind, Snapshot] = {}
         self._traffic: Traffic | None = None
 
@@ -129,13 +132,17 @@ class Round:
 
     async def _look(self, wire: Wire) -> dict[Kind, Snapshot]:
         keys = self._orders.keys
-        return {kind: await look(wire, keys.stream(kind), keys.quarantine(kind)) for kind in _COUNTS}
+        return {
+            kind: await look(wire, keys.stream(Partition(kind)), keys.quarantine(Partition(kind))) for kind in _COUNTS
+        }
 
     async def _copies(self, wire: Wire) -> list[str]:
         """Return the copies that are left, which must go by themselves; nothing else may be left behind."""
         keys = self._orders.keys
-        usual = {name for kind in _COUNTS for name in (keys.stream(kind), keys.quarantine(kind))}
-        copies = {keys.rebuilt(kind, "copy") for kind in _COUNTS} if self.plan.operation == "rebuild" else set()
+        usual = {name for kind in _COUNTS for name in (keys.stream(Partition(kind)), keys.quarantine(Partition(kind)))}
+        copies = (
+            {keys.rebuilt(Partition(kind), "copy") for kind in _COUNTS} if self.plan.operation == "rebuild" else set()
+        )
         others = {name.decode() for name in await wire.keys(f"*{self._orders.prefix}:*")} - usual
         assert others <= copies, others - copies
         for name in others:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from papyra_streams import RedisStreamsConfig
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.endpoint import Endpoint
 from papyra_streams_contract.wire import Reply, Wire, WireError
 
 _KEYS = RedisStreamsConfig().keyspace()
-STREAM = _KEYS.stream(EVENTS)
-QUARANTINE = _KEYS.quarantine(EVENTS)
+STREAM = _KEYS.stream(Partition(EVENTS))
+QUARANTINE = _KEYS.quarantine(Partition(EVENTS))
 GROUP = "workers"
 
 _BEGINNING = EntryId(0, 0)

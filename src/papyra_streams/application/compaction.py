@@ -9,6 +9,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, is_epoch_time, read
 from papyra_streams.domain.reports import BACKEND, HeldBack, StreamCompaction, StreamsCompactionReport
 from papyra_streams.domain.retention import Horizon, RetentionWalk, horizon
@@ -68,7 +69,7 @@ class Compaction:
         )
 
     async def _compact(self, kind: Kind, *, dry: bool) -> StreamCompaction:
-        stream = self._keys.stream(kind)
+        stream = self._keys.stream(Partition(kind))
         before = await self._measure(stream)
         keep_from = await self._keep_from(kind, before.records)
         if keep_from is None:
@@ -95,7 +96,7 @@ class Compaction:
         removed, abandoned = 0, frozenset[str]()
         while True:
             step = await self._store.trim(
-                self._keys.stream(kind),
+                self._keys.stream(Partition(kind)),
                 keep_from=keep_from,
                 approximate=self._approximate,
                 abandonment=self._abandonment(kind),
@@ -108,7 +109,7 @@ class Compaction:
     def _abandonment(self, kind: Kind) -> Abandonment | None:
         if self._silence_ms is None:
             return None
-        return Abandonment(after_ms=self._silence_ms, notes=self._keys.unattended(kind))
+        return Abandonment(after_ms=self._silence_ms, notes=self._keys.unattended(Partition(kind)))
 
     async def _measure(self, stream: str) -> _Size:
         return _Size(await self._store.length(stream), await self._store.memory(stream))
@@ -123,14 +124,16 @@ class Compaction:
             return None
         now = await self._now()
         past = horizon(policy, now)
-        first = await self._store.oldest(self._keys.stream(kind), count=1)
+        first = await self._store.oldest(self._keys.stream(Partition(kind)), count=1)
         if not first:
             return None
         # Ids that are no times say nothing of how old an entry is.
         if past and not counts and is_epoch_time(first[0].id.seconds):
             keep_from = await self._oldest_after(kind, past)
         else:
-            async with newest_first(self._store, self._keys.stream(kind), at_most=None, page=FIRST_PAGE) as entries:
+            async with newest_first(
+                self._store, self._keys.stream(Partition(kind)), at_most=None, page=FIRST_PAGE
+            ) as entries:
                 keep_from = await self._oldest_before_end(kind, entries, now)
         return keep_from if keep_from > first[0].id else None
 
@@ -142,7 +145,7 @@ class Compaction:
 
     async def _oldest_after(self, kind: Kind, past: Horizon) -> EntryId:
         """Go forward from the first entry that is not surely too old: few of those behind it are."""
-        keep_from, count, stream = past.first_id, FIRST_PAGE, self._keys.stream(kind)
+        keep_from, count, stream = past.first_id, FIRST_PAGE, self._keys.stream(Partition(kind))
         while page := await self._store.oldest(stream, count=count, after=keep_from.predecessor()):
             for entry in page:
                 result = read(kind, entry)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.keys import Keyspace
-from papyra_streams.domain.kinds import KINDS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import ScanWarning
 from papyra_streams.errors import GroupMissing, PermissionDenied, UnsupportedOperation, WrongType
 from papyra_streams.ports import ConsumerState, Demand, StreamStore
@@ -34,18 +34,20 @@ class Concerns:
     async def look(self) -> tuple[ScanWarning, ...]:
         """Return what there is, and log it; what cannot be looked at is no reason to do without the rest of a scan."""
         found: list[ScanWarning] = []
-        for kind in KINDS:
+        for partition in self._keys.all_partitions:
             try:
-                found += [warning async for warning in self._of(kind)]
+                found += [warning async for warning in self._of(partition)]
             except (PermissionDenied, UnsupportedOperation, WrongType) as error:
-                detail = f"The groups and the quarantine of {self._keys.stream(kind)} could not be looked at: {error}"
-                found.append(ScanWarning(subject="access", stream=self._keys.stream(kind), detail=detail))
+                detail = (
+                    f"The groups and the quarantine of {self._keys.stream(partition)} could not be looked at: {error}"
+                )
+                found.append(ScanWarning(subject="access", stream=self._keys.stream(partition), detail=detail))
         for warning in found:
             logger.warning("A scan saw: %s", warning.detail)
         return tuple(found)
 
-    async def _of(self, kind: Kind) -> AsyncIterator[ScanWarning]:
-        stream = self._keys.stream(kind)
+    async def _of(self, partition: Partition) -> AsyncIterator[ScanWarning]:
+        stream = self._keys.stream(partition)
         demands = await self._store.demands(stream)
         for demand in demands.groups:
             # A group that has had everything may well be silent.
@@ -53,7 +55,7 @@ class Concerns:
                 yield _abandoned_group(stream, demand.group, demand.needs, reason)
             if silent := [each for each in await self._consumers(stream, demand.group) if self._is_abandoned(each)]:
                 yield _abandoned_consumers(stream, demand.group, silent)
-        if warning := await self._of_quarantine(kind):
+        if warning := await self._of_quarantine(partition):
             yield warning
 
     def _why_abandoned(self, demand: Demand, needs: EntryId, moment_ms: int) -> str:
@@ -76,8 +78,8 @@ class Concerns:
         except GroupMissing:
             return []
 
-    async def _of_quarantine(self, kind: Kind) -> ScanWarning | None:
-        quarantine = self._keys.quarantine(kind)
+    async def _of_quarantine(self, partition: Partition) -> ScanWarning | None:
+        quarantine = self._keys.quarantine(partition)
         newest = await self._store.newest(quarantine, count=1)
         age_ms = self._clock() * 1000 - newest[0].id.milliseconds if newest else _DAY_MS
         if age_ms >= _DAY_MS:
@@ -85,7 +87,7 @@ class Concerns:
         count = await self._store.length(quarantine)
         detail = (
             f"The quarantine {quarantine} grows: it holds {count}, the newest of them {_duration(age_ms)} old."
-            f" See them: papyra-streams quarantine list {kind.stream}"
+            f" See them: papyra-streams quarantine list {partition.kind.stream}"
         )
         return ScanWarning(subject="quarantine", stream=quarantine, detail=detail)
 

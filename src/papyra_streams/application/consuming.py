@@ -14,6 +14,7 @@ from papyra_streams.domain.groups import NOTHING_PENDING, PendingSummary, RedisS
 from papyra_streams.domain.identifiers import parse_ids
 from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, read
 from papyra_streams.errors import GroupExists, GroupMissing, InvalidValue
 from papyra_streams.ports import GroupPort
@@ -48,7 +49,7 @@ class Consuming:
         check_name("group", group)
         check_start(start_id)
         try:
-            await self._store.create_group(self._keys.stream(kind), group, start=start_id)
+            await self._store.create_group(self._keys.stream(Partition(kind)), group, start=start_id)
         except GroupExists:
             return
 
@@ -104,7 +105,7 @@ class Consuming:
         left_ms = max(0, round((deadline - anyio.current_time()) * 1000))
         block_ms = _LONG_BLOCK_MS if cfg.block_ms is None else left_ms
         return await self._store.read_group(
-            self._keys.stream(kind),
+            self._keys.stream(Partition(kind)),
             cfg.group,
             cfg.consumer,
             count=cfg.count,
@@ -121,7 +122,7 @@ class Consuming:
         if not is_whole(min_idle_ms) or min_idle_ms < 0:
             raise InvalidValue(f"`min_idle_ms` must be a number of milliseconds from 0, not {min_idle_ms!r}.")
         claimed = await self._store.claim(
-            self._keys.stream(kind), group, consumer, min_idle_ms=min_idle_ms, ids=parse_ids(entry_ids)
+            self._keys.stream(Partition(kind)), group, consumer, min_idle_ms=min_idle_ms, ids=parse_ids(entry_ids)
         )
         good, bad = _divide(kind, claimed)
         await self._forget(kind, group, bad)
@@ -130,13 +131,13 @@ class Consuming:
     async def acknowledge(self, kind: Kind, group: str, ids: Sequence[str]) -> int:
         """Take entries off the group's pending list, and return how many were on it."""
         check_name("group", group)
-        return await self._store.acknowledge(self._keys.stream(kind), group, parse_ids(ids))
+        return await self._store.acknowledge(self._keys.stream(Partition(kind)), group, parse_ids(ids))
 
     async def pending(self, kind: Kind, group: str) -> PendingSummary:
         """Summarise what the group has not acknowledged; a group that is not there has nothing pending."""
         check_name("group", group)
         try:
-            state = await self._store.pending(self._keys.stream(kind), group)
+            state = await self._store.pending(self._keys.stream(Partition(kind)), group)
         except GroupMissing:
             return NOTHING_PENDING
         return PendingSummary(
@@ -150,7 +151,7 @@ class Consuming:
         """Acknowledge what cannot be read: it stays in the stream, but redelivering would never make it readable."""
         if not bad:
             return
-        stream = self._keys.stream(kind)
+        stream = self._keys.stream(Partition(kind))
         await self._store.acknowledge(stream, group, [entry.id for entry in bad])
         self._metrics.unreadable_entries += len(bad)
         for entry in bad:

@@ -9,6 +9,7 @@ from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import ConsumerStatus, GroupStatus
 from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.ports import ConsumerState, GroupStanding, MembershipPort, PendingEntry
 
 from .history import PAGE
@@ -32,7 +33,7 @@ class Groups:
         :raises GroupMissing: if there is none
         """
         check_name("group", group)
-        stream = self._keys.stream(kind)
+        stream = self._keys.stream(Partition(kind))
         standing = await self._store.standing(stream, group)
         consumers = await self.consumers(kind, group)
         return GroupStatus(
@@ -52,7 +53,7 @@ class Groups:
         :raises GroupMissing: if there is no such group
         """
         check_name("group", group)
-        stream = self._keys.stream(kind)
+        stream = self._keys.stream(Partition(kind))
         states = await self._store.consumers(stream, group)
         attempts: dict[str, int] = {}
         if any(state.pending for state in states):
@@ -67,13 +68,13 @@ class Groups:
         check_name("group", group)
         check_seconds("older_than", older_than)
         idle_ms = math.ceil(older_than * 1000)
-        states = await self._store.consumers(self._keys.stream(kind), group)
+        states = await self._store.consumers(self._keys.stream(Partition(kind)), group)
         idle = sorted(state.name for state in states if not state.pending and state.idle_ms >= idle_ms)
         # Each may have come back since it was listed; the step that removes it looks again.
         return tuple([name for name in idle if await self._leave(kind, group, name, idle_ms)])
 
     async def _leave(self, kind: Kind, group: str, name: str, idle_ms: int) -> bool:
-        return await self._store.leave(member(self._keys, kind, group, name), idle_ms=idle_ms)
+        return await self._store.leave(member(self._keys, Partition(kind), group, name), idle_ms=idle_ms)
 
     async def _highest_attempts(self, stream: str, group: str) -> dict[str, int]:
         highest: dict[str, int] = {}

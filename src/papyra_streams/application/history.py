@@ -10,6 +10,7 @@ from papyra_streams.domain.encoding import usable_timestamp
 from papyra_streams.domain.entries import Entry
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, is_epoch_time, read
 from papyra_streams.domain.retention import Horizon, RetentionWalk
 from papyra_streams.errors import InvalidValue
@@ -76,7 +77,9 @@ class History:
         if limit == 0:
             return []
         page = PAGE if limit is None else min(PAGE, limit)
-        async with newest_first(self._store, self._keys.stream(kind), at_most=self._max_read, page=page) as entries:
+        async with newest_first(
+            self._store, self._keys.stream(Partition(kind)), at_most=self._max_read, page=page
+        ) as entries:
             found = await self._choose(kind, entries, limit, since)
         found.reverse()
         return found

@@ -10,6 +10,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from papyra_streams.domain.entries import Entry, EntryId
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, read
 from papyra_streams.domain.retention import RetentionWalk, is_limited
 from papyra_streams.garbage import uncollected
@@ -119,15 +120,18 @@ class Inspection:
         self._policy = policy
         self._clock = clock
 
-    async def run(self, kind: Kind, bounds: Bounds, take: Callable[[Inspected], Awaitable[None]]) -> int:
+    async def run(self, partition: Partition, bounds: Bounds, take: Callable[[Inspected], Awaitable[None]]) -> int:
         """Go through a stream, and return how many entries were examined.
+
+        Retention is applied to each stream by itself: where a kind has several partitions, some of what is handed on is
+        already hidden by newer records of the others.
 
         While a page is examined the next one is on its way; no more than that is in memory.
 
         :param take: is given each page
         """
-        reader = _Reader(kind, self._policy, self._clock(), bounds)
-        stream = self._keys.stream(kind)
+        reader = _Reader(partition.kind, self._policy, self._clock(), bounds)
+        stream = self._keys.stream(partition)
         count = reader.next_count()
         entries = await self._store.newest(stream, count=count)
         while entries:

@@ -3,7 +3,7 @@
 from papyra.persistence.models import PersistenceRecoveryConfig, PersistenceRecoveryMode
 
 from papyra_streams.domain.keys import Keyspace
-from papyra_streams.domain.kinds import KINDS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import (
     BACKEND,
     Findings,
@@ -77,18 +77,18 @@ class Integrity:
         return StreamsRecoveryReport(
             backend=BACKEND,
             scan=_scan_report(swept.found),
-            repaired_files=tuple(self._keys.stream(kind) for kind in self._kinds(repaired)),
-            quarantined_files=tuple(self._keys.quarantine(kind) for kind in self._kinds(quarantined)),
+            repaired_files=tuple(map(self._keys.stream, self._partitions(repaired))),
+            quarantined_files=tuple(map(self._keys.quarantine, self._partitions(quarantined))),
             recovered=swept.mended.counts(),
             compaction=compaction,
             rebuilt=rebuilt,
         )
 
-    def _kinds(self, streams: set[str]) -> list[Kind]:
-        return [kind for kind in KINDS if self._keys.stream(kind) in streams]
+    def _partitions(self, streams: set[str]) -> list[Partition]:
+        return [partition for partition in self._keys.all_partitions if self._keys.stream(partition) in streams]
 
     async def _rebuild(self, report: OnProgress) -> tuple[RebuildOutcome, ...]:
-        outcomes = [await self._rebuilding.run(kind, report) for kind in KINDS]
+        outcomes = [await self._rebuilding.run(partition, report) for partition in self._keys.all_partitions]
         return tuple(outcome for outcome in outcomes if outcome is not None)
 
 

@@ -13,6 +13,7 @@ import anyio
 from papyra_streams.domain.encoding import encode
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import kind_of
 from papyra_streams.domain.writing import WritePolicy
 from papyra_streams.errors import Closed, StreamsError, UnsupportedOperation
@@ -51,8 +52,8 @@ class Journal:
         self._outlets: list[Outlet] = []
         self._lanes: dict[Kind, Lane] = {}
         for kind in KINDS:
-            mark_of = partial(keys.producer_mark, kind)
-            sender = Sender(store, keys.stream(kind), mark_of, policy, meter)
+            mark_of = partial(keys.producer_mark, Partition(kind))
+            sender = Sender(store, keys.stream(Partition(kind)), mark_of, policy, meter)
             outlet = Outlet(sender, policy, meter, self._spooling)
             self._outlets.append(outlet)
             self._lanes[kind] = Lane(outlet, policy, meter, self._lanes.values())

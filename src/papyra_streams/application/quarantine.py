@@ -9,6 +9,7 @@ from papyra_streams.domain.groups import RELEASED, QuarantinedEntry, ReplayRepor
 from papyra_streams.domain.identifiers import parse_ids
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.quarantine import quarantined
 from papyra_streams.domain.records import Unreadable, read
 from papyra_streams.errors import InvalidValue
@@ -44,7 +45,7 @@ class Quarantine:
         left = limit
         while left is None or left > 0:
             count = _ENTRIES_OF_A_PAGE if left is None else min(_ENTRIES_OF_A_PAGE, left)
-            page = await self._store.quarantined(self._keys.quarantine(kind), count=count, after=begin)
+            page = await self._store.quarantined(self._keys.quarantine(Partition(kind)), count=count, after=begin)
             for entry in page:
                 yield quarantined(entry)
             if len(page) < count:
@@ -55,7 +56,9 @@ class Quarantine:
     async def find(self, kind: Kind, wanted: EntryId) -> QuarantinedEntry | None:
         """Return the entry with this id of the quarantine, if it is there."""
         # An entry never changes, it only goes.
-        page = await self._store.quarantined(self._keys.quarantine(kind), count=1, after=wanted.predecessor())
+        page = await self._store.quarantined(
+            self._keys.quarantine(Partition(kind)), count=1, after=wanted.predecessor()
+        )
         return quarantined(page[0]) if page and page[0].id == wanted else None
 
     async def replay(self, kind: Kind, ids: Sequence[str], mend: Mend | None) -> ReplayReport:
@@ -79,15 +82,15 @@ class Quarantine:
         return replace(report, appended={**report.appended, str(wanted): str(replayed.id)})
 
     async def _put_back(self, kind: Kind, wanted: EntryId, group: str, data: bytes | None) -> Replayed | None:
-        stream, quarantine = self._keys.stream(kind), self._keys.quarantine(kind)
-        state = self._keys.group(kind, "state", group) if group else None
+        stream, quarantine = self._keys.stream(Partition(kind)), self._keys.quarantine(Partition(kind))
+        state = self._keys.group(Partition(kind), "state", group) if group else None
         return await self._store.replay(stream, quarantine, wanted, to=RELEASED, state=state, data=data)
 
     async def drop(self, kind: Kind, ids: Sequence[str]) -> int:
         """Remove entries from the quarantine for good; return how many there were."""
         wanted = list(dict.fromkeys(parse_ids(ids)))
         steps = [wanted[first : first + PAGE] for first in range(0, len(wanted), PAGE)]
-        return sum([await self._store.drop(self._keys.quarantine(kind), step) for step in steps])
+        return sum([await self._store.drop(self._keys.quarantine(Partition(kind)), step) for step in steps])
 
 
 def _mended(kind: Kind, entry: QuarantinedEntry, mend: Mend) -> bytes | None:

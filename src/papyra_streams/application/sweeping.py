@@ -8,7 +8,7 @@ from typing import Literal
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.keys import Keyspace
-from papyra_streams.domain.kinds import KINDS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import Findings, OnProgress, Progress, StreamAnomaly, bad_entry, dangling_reference
 from papyra_streams.errors import GroupMissing, InvalidValue
 from papyra_streams.ports import BadEntry, StreamStore
@@ -84,38 +84,38 @@ class Sweeping:
         :param limit: how many anomalies are kept one by one; None for all
         """
         swept = Swept(Findings(limit), Findings(0))
-        for kind in KINDS:
-            stream = self._keys.stream(kind)
+        for partition in self._keys.all_partitions:
+            stream = self._keys.stream(partition)
             total = await self._store.length(stream)
             if task.bounds.entries is not None:
                 total = min(total, task.bounds.entries)
-            take = partial(self._take, task, swept, kind, total)
-            swept.found.examined += await self._inspection.run(kind, task.bounds, take)
+            take = partial(self._take, task, swept, partition, total)
+            swept.found.examined += await self._inspection.run(partition, task.bounds, take)
             for group in await self._store.groups(stream):
                 await self._look_at_pending(task, swept, stream, group.name)
         return swept
 
-    async def _take(self, task: Task, swept: Swept, kind: Kind, total: int, page: Inspected) -> None:
-        swept.found.add(bad_entry(self._keys.stream(kind), bad.found) for bad in page.bad)
+    async def _take(self, task: Task, swept: Swept, partition: Partition, total: int, page: Inspected) -> None:
+        swept.found.add(bad_entry(self._keys.stream(partition), bad.found) for bad in page.bad)
         if task.mends:
             for step in _steps(page.bad):
-                await self._retire(task, swept, kind, step)
+                await self._retire(task, swept, partition, step)
         await task.report(
             Progress(
                 step="recover" if task.mends else "scan",
-                stream=self._keys.stream(kind),
+                stream=self._keys.stream(partition),
                 done=page.examined,
                 total=max(total, page.examined),
                 found=swept.found.total,
             )
         )
 
-    async def _retire(self, task: Task, swept: Swept, kind: Kind, bad: Sequence[BadOne]) -> None:
-        stream = self._keys.stream(kind)
+    async def _retire(self, task: Task, swept: Swept, partition: Partition, bad: Sequence[BadOne]) -> None:
+        stream = self._keys.stream(partition)
         retired = await self._store.retire(
             stream,
             [BadEntry(each.found.id, each.found.reason) for each in bad],
-            quarantine=self._keys.quarantine(kind) if task.mending == "quarantining" else None,
+            quarantine=self._keys.quarantine(partition) if task.mending == "quarantining" else None,
             moment=self._clock(),
         )
         gone = frozenset(retired)

@@ -6,7 +6,9 @@ from typing import Literal
 
 from papyra_streams.errors import InvalidName
 
-from .kinds import Kind
+from .arguments import check_count
+from .kinds import KINDS, Kind
+from .partitions import MOST_PARTITIONS, Partition, partitions_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # It goes along with every command, and into every line of the log.
@@ -23,11 +25,13 @@ class Keyspace:
     tag that the stream's key has of its own is carried along (Redis Cluster specification, "Hash tags").
 
     :raises InvalidName: if two systems could share a key, or a key could leave its stream's slot
+    :raises InvalidValue: if there cannot be so many partitions
     """
 
     prefix: str
     system_id: str
     quarantine_prefix: str | None = None
+    partitions: int = 1
 
     def __post_init__(self) -> None:
         _check("prefix", self.prefix)
@@ -40,38 +44,55 @@ class Keyspace:
             _check("quarantine_prefix", self.quarantine_prefix)
             if "{" in self.quarantine_prefix:
                 raise InvalidName("`quarantine_prefix` must not contain a hash tag; the stream's slot is used.")
+        check_count("partitions", self.partitions, at_most=MOST_PARTITIONS)
+        if self.partitions > 1 and "{" in self.namespace:
+            raise InvalidName(
+                f"`prefix` and `system_id` must have no hash tag where there are `partitions` ({self.namespace!r}):"
+                " it would put them all in one cluster slot."
+            )
 
     @property
     def namespace(self) -> str:
         """What all streams of the system begin with; no two systems share it."""
         return f"{self.prefix}:{self.system_id}"
 
-    def stream(self, kind: Kind) -> str:
-        """Name the stream of a kind."""
-        return f"{self.namespace}:{kind.stream}"
+    def partitions_of(self, kind: Kind) -> tuple[Partition, ...]:
+        """Return the partitions of a kind, in their order."""
+        return partitions_of(kind, self.partitions)
 
-    def quarantine(self, kind: Kind) -> str:
-        """Name the stream that takes the bad entries of a kind."""
-        return self._beside(kind, self.quarantine_prefix or f"{self.namespace}:quarantine")
+    @property
+    def all_partitions(self) -> tuple[Partition, ...]:
+        """The partitions of all kinds."""
+        return tuple(partition for kind in KINDS for partition in self.partitions_of(kind))
 
-    def unattended(self, kind: Kind) -> str:
+    def stream(self, partition: Partition) -> str:
+        """Name the stream of a partition."""
+        first = f"{self.namespace}:{partition.kind.stream}"
+        # No system's first partition ends in a number, so none shares the key of another one's further partitions.
+        return f"{first}:{partition.number}" if partition.number else first
+
+    def quarantine(self, partition: Partition) -> str:
+        """Name the stream that takes the bad entries of a partition."""
+        return self._beside(partition, self.quarantine_prefix or f"{self.namespace}:quarantine")
+
+    def unattended(self, partition: Partition) -> str:
         """Name the key that remembers since when groups have been behind, and nobody was heard of in them."""
-        return self._beside(kind, f"{self.namespace}:unattended")
+        return self._beside(partition, f"{self.namespace}:unattended")
 
-    def rebuilt(self, kind: Kind, part: Literal["copy", "former"]) -> str:
+    def rebuilt(self, partition: Partition, part: Literal["copy", "former"]) -> str:
         """Name the key of a stream's copy, or of what the copy takes the place of."""
-        return self._beside(kind, f"{self.namespace}:rebuild-{part}")
+        return self._beside(partition, f"{self.namespace}:rebuild-{part}")
 
-    def producer_mark(self, kind: Kind, producer: str) -> str:
+    def producer_mark(self, partition: Partition, producer: str) -> str:
         """Name the key that remembers the number of a producer's last record."""
-        return f"{self._beside(kind, f'{self.namespace}:producer')}:{producer}"
+        return f"{self._beside(partition, f'{self.namespace}:producer')}:{producer}"
 
-    def group(self, kind: Kind, part: str, group: str) -> str:
+    def group(self, partition: Partition, part: str, group: str) -> str:
         """Name one of the keys that a consumer group has to itself: its ``state``, ``pause`` or ``leader``."""
-        return f"{self._beside(kind, f'{self.namespace}:{part}')}:{group}"
+        return f"{self._beside(partition, f'{self.namespace}:{part}')}:{group}"
 
-    def _beside(self, kind: Kind, namespace: str) -> str:
-        stream = self.stream(kind)
+    def _beside(self, partition: Partition, namespace: str) -> str:
+        stream = self.stream(partition)
         # No name has an empty part, so "::" keeps this apart from the stream of a system with a longer prefix.
         return f"{namespace}::{stream}" if _TAG.search(stream) else f"{namespace}:{{{stream}}}"
 

@@ -10,6 +10,7 @@ from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.config import RedisStreamsConfig
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import StreamStore
@@ -52,8 +53,8 @@ class Subscriptions:
             keys = Keyspace(own.prefix, system, own.quarantine_prefix)
             for kind in kinds:
                 yield Source(
-                    member=member(keys, kind, cfg.group, consumer),
+                    member=member(keys, Partition(kind), cfg.group, consumer),
                     kind=kind,
                     system_id=system,
-                    quarantine=keys.quarantine(kind),
+                    quarantine=keys.quarantine(Partition(kind)),
                 )

@@ -3,6 +3,7 @@
 from papyra.persistence.models import PersistenceRecoveryConfig, PersistenceRecoveryMode, PersistenceScanReport
 
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import StreamAnomaly
 
 from .bakery import Day
@@ -39,11 +40,13 @@ async def quarantine_damage(story: Story, stage: Stage, day: Day) -> None:
         story.check("entries in quarantine", len(kept), len(ids))
         whole = dict(zip(ids, _DAMAGED, strict=True))
         story.claim("each with its id and bytes as they were", holds=kept == whole)
-        story.check("events left in the stream", await wire("XLEN", stage.keys.stream(EVENTS)), len(day.facts))
+        story.check(
+            "events left in the stream", await wire("XLEN", stage.keys.stream(Partition(EVENTS))), len(day.facts)
+        )
 
 
 async def _write(wire: Wire, stage: Stage, data: bytes) -> str:
-    reply = await wire("XADD", stage.keys.stream(EVENTS), "*", "data", data)
+    reply = await wire("XADD", stage.keys.stream(Partition(EVENTS)), "*", "data", data)
     return reply.decode() if isinstance(reply, bytes) else ""
 
 
@@ -52,7 +55,7 @@ def _bad_entries(report: PersistenceScanReport) -> list[StreamAnomaly]:
 
 
 async def _quarantined(wire: Wire, stage: Stage) -> dict[str, bytes]:
-    entries = await wire("XRANGE", stage.keys.quarantine(EVENTS), "-", "+")
+    entries = await wire("XRANGE", stage.keys.quarantine(Partition(EVENTS)), "-", "+")
     return dict(_original(entry) for entry in entries) if isinstance(entries, list) else {}
 
 

@@ -14,6 +14,7 @@ from papyra_streams import drivers
 from papyra_streams.config import RedisStreamsConfig
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import EVENTS, KINDS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.endpoint import EmbeddedDirectory, Endpoint
 from papyra_streams.errors import ConfigurationError, Rejected
 from papyra_streams.persistence import RedisStreamsPersistence
@@ -64,8 +65,12 @@ class Stage:
 
     async def remove_keys(self) -> int | None:
         """Remove the demo's keys; return how many there were, or None if some short-lived ones could not be found."""
-        names = [name for kind in KINDS for name in (self.keys.stream(kind), self.keys.quarantine(kind))]
-        names += [self.keys.group(EVENTS, part, SUBSCRIBED) for part in ("state", "pause", "leader")]
+        names = [
+            name
+            for kind in KINDS
+            for name in (self.keys.stream(Partition(kind)), self.keys.quarantine(Partition(kind)))
+        ]
+        names += [self.keys.group(Partition(EVENTS), part, SUBSCRIBED) for part in ("state", "pause", "leader")]
         async with connect(self.endpoint) as wire:
             removed = await _unlink(wire, [name.encode() for name in names])
             with anyio.move_on_after(_SEARCH_SECONDS):

@@ -5,6 +5,7 @@ from papyra.persistence.backends.retention import RetentionPolicy
 from papyra_streams.config import RedisConsumerGroupConfig
 from papyra_streams.domain.groups import RedisStreamEntry
 from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import StreamsCompactionReport
 from papyra_streams.persistence import RedisStreamsPersistence
 
@@ -33,7 +34,7 @@ async def compact(story: Story, stage: Stage, day: Day) -> None:
             early = await backend.compact()
         story.check("records removed by the first compaction", early.removed_records, 0)
         story.check("warnings about it in the log", len(warned), 1)
-        needed = (stage.keys.stream(EVENTS), _GROUP, given[0].id if given else "", "archivist")
+        needed = (stage.keys.stream(Partition(EVENTS)), _GROUP, given[0].id if given else "", "archivist")
         story.check("held back by", _groups(early), _GROUP)
         story.claim(
             "which needs its oldest pending event",
@@ -51,7 +52,7 @@ async def compact(story: Story, stage: Stage, day: Day) -> None:
         story.check("held back by", _groups(late), "nobody")
         story.claim("reads show the same as before", holds=await backend.list_events() == shown)
     async with connect(stage.endpoint) as wire:
-        story.check("events left in the stream", await wire("XLEN", stage.keys.stream(EVENTS)), _KEPT)
+        story.check("events left in the stream", await wire("XLEN", stage.keys.stream(Partition(EVENTS))), _KEPT)
 
 
 async def _give_all(backend: RedisStreamsPersistence, expected: int) -> list[RedisStreamEntry]:
