@@ -56,6 +56,17 @@ async def test_records_come_out_as_they_were_put(spool: SpoolPort) -> None:
     assert await spool.count("s") == 4
 
 
+async def test_the_streams_are_told_that_have_records(spool: SpoolPort, other: SpoolPort) -> None:
+    assert await spool.streams() == []
+    for stream in ("b", "a"):
+        await spool.put(stream, "p", 1, numbered(2))
+    assert await other.streams() == ["a", "b"]
+
+    await spool.remove("a", up_to=await spool.newest("a"))
+
+    assert await other.streams() == ["b"]
+
+
 async def test_what_is_put_outlives_the_object(spool: SpoolPort, path: Path) -> None:
     await spool.put("s", "p", 1, numbered(3))
     await spool.aclose()

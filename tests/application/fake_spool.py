@@ -50,6 +50,11 @@ class FakeSpool(SpoolPort):
         await anyio.lowlevel.checkpoint()
         return max((row.position for row in self._of(stream)), default=0)
 
+    async def streams(self) -> Sequence[str]:
+        await anyio.lowlevel.checkpoint()
+        self._fail()
+        return sorted({row.stream for row in self.rows})
+
     async def holds(self, stream: str, producer: str, *, up_to: int) -> bool:
         await anyio.lowlevel.checkpoint()
         return any(row.producer == producer or row.position <= up_to for row in self._of(stream))

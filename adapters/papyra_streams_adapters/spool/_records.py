@@ -64,6 +64,12 @@ def newest(connection: sqlite3.Connection, stream: str, after: int) -> int:
     return value(connection, _NEWEST, stream, after)
 
 
+def streams(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the streams that have records."""
+    with closing(connection.execute("SELECT name FROM streams WHERE records > 0 ORDER BY name")) as rows:
+        return [name for (name,) in rows]
+
+
 def holds(connection: sqlite3.Connection, stream: str, producer: str, up_to: int, after: int) -> bool:
     """Tell whether a record of this producer, or of anybody up to this position, is there."""
     names = {"stream": stream, "producer": producer, "up_to": up_to, "after": after}

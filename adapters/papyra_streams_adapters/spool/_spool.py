@@ -45,6 +45,9 @@ class SqliteSpool(SpoolPort):
     async def newest(self, stream: str) -> int:
         return await self._ask(stream, lambda asked, after: _records.newest(asked, stream, after), nothing=0)
 
+    async def streams(self) -> Sequence[str]:
+        return await self._call(self._streams)
+
     async def holds(self, stream: str, producer: str, *, up_to: int) -> bool:
         return await self._ask(
             stream, lambda asked, after: _records.holds(asked, stream, producer, up_to, after), nothing=False
@@ -104,6 +107,11 @@ class SqliteSpool(SpoolPort):
             # What may not be written SQLite opens for reading alone; by now it may be.
             with self._file.left_if_broken():
                 return work()
+
+    def _streams(self) -> Sequence[str]:
+        self._settle()
+        connection = self._file.existing()
+        return [] if connection is None else _records.streams(connection)
 
     def _put(self, stream: str, producer: str, first: int, payloads: Sequence[bytes]) -> None:
         self._settle()

@@ -3,7 +3,7 @@
 A failure of the server never reaches the caller.
 """
 
-from collections import defaultdict, deque
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
@@ -13,13 +13,13 @@ import anyio
 from papyra_streams.domain.encoding import encode
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import KINDS, Kind
-from papyra_streams.domain.partitions import Partition
+from papyra_streams.domain.partitions import Partition, number_of
 from papyra_streams.domain.records import kind_of
 from papyra_streams.domain.writing import WritePolicy
 from papyra_streams.errors import Closed, StreamsError, UnsupportedOperation
 from papyra_streams.ports import SpoolPort, StreamStore
 
-from .batches import Batch
+from .batches import MOST_BYTES, MOST_RECORDS, Batch
 from .clock import Clock
 from .lanes import Lane
 from .metrics import WriteMeter
@@ -27,8 +27,35 @@ from .outlets import Outlet
 from .sending import Sender
 from .spooling import Spooling
 
+logger = logging.getLogger("papyra_streams")
+
 # While one batch is on its way the next is being encoded, and no more: memory stays bounded.
-_BATCHES_AHEAD = 2
+_BYTES_AHEAD = 2 * MOST_BYTES
+# Where records are small, a batch is full by their number.
+_LEAST_BYTES = MOST_BYTES // MOST_RECORDS
+
+
+class _Ahead:
+    """The batches that `Journal.record_many` waits for, in the order they were begun, and how much it put in each."""
+
+    def __init__(self) -> None:
+        self._batches: dict[Batch, int] = {}
+        self._bytes = 0
+
+    async def add(self, batch: Batch, payload: bytes) -> None:
+        """Count one more record; return once there is not too much of them."""
+        size = max(len(payload), _LEAST_BYTES)
+        self._batches[batch] = self._batches.get(batch, 0) + size
+        self._bytes += size
+        while self._bytes > _BYTES_AHEAD and len(self._batches) > 1:
+            oldest = next(iter(self._batches))
+            await oldest.wait()
+            self._bytes -= self._batches.pop(oldest)
+
+    async def wait(self) -> None:
+        """Wait for them all."""
+        for batch in self._batches:
+            await batch.wait()
 
 
 class Journal:
@@ -44,19 +71,27 @@ class Journal:
         spool: SpoolPort | None,
     ) -> None:
         self._store = store
+        self._keys = keys
         self._system_id = keys.system_id
         self._policy = policy
+        self._meter = meter
         self._clock = clock
         self._spooling = Spooling(spool, meter) if spool else None
         self._is_closing = False
         self._outlets: list[Outlet] = []
-        self._lanes: dict[Kind, Lane] = {}
-        for kind in KINDS:
-            mark_of = partial(keys.producer_mark, Partition(kind))
-            sender = Sender(store, keys.stream(Partition(kind)), mark_of, policy, meter)
-            outlet = Outlet(sender, policy, meter, self._spooling)
-            self._outlets.append(outlet)
-            self._lanes[kind] = Lane(outlet, policy, meter, self._lanes.values())
+        self._lanes: list[Lane] = []
+        self._lanes_of: dict[Kind, list[Lane]] = {kind: [] for kind in KINDS}
+        for partition in keys.all_partitions:
+            lane = Lane(self._add_outlet(partition), policy, meter, self._lanes)
+            self._lanes.append(lane)
+            self._lanes_of[partition.kind].append(lane)
+
+    def _add_outlet(self, partition: Partition) -> Outlet:
+        mark_of = partial(self._keys.producer_mark, partition)
+        sender = Sender(self._store, self._keys.stream(partition), mark_of, self._policy, self._meter)
+        outlet = Outlet(sender, self._policy, self._meter, self._spooling)
+        self._outlets.append(outlet)
+        return outlet
 
     async def open(self) -> None:
         """Check that the server can do what durability asks for; begin to send what the spool was left with.
@@ -70,8 +105,20 @@ class Journal:
             )
         if self._spooling:
             await self._spooling.open()
+            await self._see_to_further_partitions(self._spooling)
         for outlet in self._outlets:
             await outlet.open()
+
+    async def _see_to_further_partitions(self, spooling: Spooling) -> None:
+        """Send what the spool was left with by a process that had more partitions: to where that would have."""
+        for stream in await spooling.streams():
+            partition = self._keys.partition_at(stream)
+            if partition and partition not in self._keys.partitions_of(partition.kind):
+                self._add_outlet(partition)
+                logger.warning(
+                    "The spool holds records for %s, where no read finds them: there were more partitions before.",
+                    stream,
+                )
 
     async def _can_tell_of_syncs(self) -> bool:
         patience = self._policy.patience(has_spool=self._spooling is not None)
@@ -83,7 +130,11 @@ class Journal:
     async def record(self, kind: Kind, record: object) -> None:
         """Store a record; return when the server has it, or the spool, or when it is counted as lost."""
         payload = encode(kind, record, system_id=self._system_id, now=self._clock())
-        await self._lanes[kind].write(payload)
+        await self._lane(kind, record).write(payload)
+
+    def _lane(self, kind: Kind, record: object) -> Lane:
+        lanes = self._lanes_of[kind]
+        return lanes[0] if len(lanes) == 1 else lanes[number_of(record, len(lanes))]
 
     async def record_many(self, records: Iterable[object] | AsyncIterable[object]) -> int:
         """Store records as `record` does, and return how many there were; a few batches at a time are in memory.
@@ -92,28 +143,22 @@ class Journal:
         :raises Closed: at the first record after `close` was called, likewise
         """
         count = 0
-        under_way: dict[Kind, deque[Batch]] = defaultdict(deque)
+        ahead = _Ahead()
         try:
             async with aclosing(_each(records)) as all_records:
                 async for record in all_records:
-                    await self._add(record, under_way)
+                    await self._add(record, ahead)
                     count += 1
         finally:
-            for batches in under_way.values():
-                for batch in batches:
-                    await batch.wait()
+            await ahead.wait()
         return count
 
-    async def _add(self, record: object, under_way: dict[Kind, deque[Batch]]) -> None:
+    async def _add(self, record: object, ahead: _Ahead) -> None:
         if self._is_closing:
             raise Closed("The backend was closed; what was recorded before is stored, or counted as lost.")
         kind = kind_of(record)
-        batch = self._lanes[kind].join(encode(kind, record, system_id=self._system_id, now=self._clock()))
-        batches = under_way[kind]
-        if not batches or batches[-1] is not batch:
-            batches.append(batch)
-            if len(batches) > _BATCHES_AHEAD:
-                await batches.popleft().wait()
+        payload = encode(kind, record, system_id=self._system_id, now=self._clock())
+        await ahead.add(self._lane(kind, record).join(payload), payload)
 
     async def close(self) -> None:
         """Store what is under way; what the server does not take in time goes to the spool, or is counted as lost."""
@@ -129,7 +174,7 @@ class Journal:
 
     async def flush(self) -> None:
         """Wait until nothing that was recorded before is under way."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             await lane.flush()
 
     async def _give_up(self) -> None:

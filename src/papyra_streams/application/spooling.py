@@ -56,6 +56,14 @@ class Spooling:
         except Exception as error:  # noqa: BLE001 -- the actor system is to start all the same
             self.count_failure(error)
 
+    async def streams(self) -> Sequence[str]:
+        """Return the streams of which something is left here, as far as it can be told."""
+        try:
+            return [] if self._is_gone else await self._spool.streams()
+        except Exception as error:  # noqa: BLE001 -- the actor system is to start all the same
+            self.count_failure(error)
+            return []
+
     async def left_over(self, stream: str) -> int | None:
         """Return the position of the newest record left here, 0 if there is none, None if it cannot be told."""
         if self._is_gone:

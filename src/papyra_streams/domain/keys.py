@@ -71,6 +71,14 @@ class Keyspace:
         # No system's first partition ends in a number, so none shares the key of another one's further partitions.
         return f"{first}:{partition.number}" if partition.number else first
 
+    def partition_at(self, stream: str) -> Partition | None:
+        """Return the partition whose stream has this name, also one beyond those there are now; None if none has."""
+        for kind in KINDS:
+            for partition in partitions_of(kind, MOST_PARTITIONS):
+                if self.stream(partition) == stream:
+                    return partition
+        return None
+
     def quarantine(self, partition: Partition) -> str:
         """Name the stream that takes the bad entries of a partition."""
         return self._beside(partition, self.quarantine_prefix or f"{self.namespace}:quarantine")

@@ -45,6 +45,10 @@ class SpoolPort(ABC):
         """Return the position of the newest record, or 0 if there is none. A spool that is not there is not made."""
 
     @abstractmethod
+    async def streams(self) -> Sequence[str]:
+        """Return the streams of which there are records, by name."""
+
+    @abstractmethod
     async def holds(self, stream: str, producer: str, *, up_to: int) -> bool:
         """Tell whether a record of this producer, or of anybody up to this position, is still there."""
 
