@@ -10,13 +10,13 @@ from papyra_streams.domain.encoding import usable_timestamp
 from papyra_streams.domain.entries import Entry
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
-from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, is_epoch_time, read
 from papyra_streams.domain.retention import Horizon, RetentionWalk
 from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import ReadPort
 
 from .clock import Clock
+from .merging import merged
 
 # Where a walk may end soon, or nobody knows how large entries are, its first page is small.
 FIRST_PAGE = 100
@@ -28,6 +28,10 @@ _BYTES_OF_A_PAGE = 1024 * 1024
 _SAMPLES = 10
 
 
+Numbered = tuple[int, Entry]
+"""An entry, and the how manieth of the streams it is from, counted from 0."""
+
+
 def page_behind(entries: Sequence[Entry], largest: int = 0) -> int:
     """Tell how many entries to read behind a page: at most twice as many. Of those before, the largest is known."""
     seen = max(largest, *(entry.size for entry in entries[:: len(entries) // _SAMPLES + 1]))
@@ -35,19 +39,30 @@ def page_behind(entries: Sequence[Entry], largest: int = 0) -> int:
 
 
 def newest_first(
-    store: ReadPort, stream: str, *, at_most: int | None, page: int = PAGE
-) -> AbstractAsyncContextManager[AsyncGenerator[Entry, None]]:
-    """Walk a stream backwards, a page at a time; left before its end, the walk must be closed, or trio complains."""
-    return aclosing(_walk(store, stream, at_most, page))
+    store: ReadPort, streams: Sequence[str], *, at_most: int | None, page: int
+) -> AbstractAsyncContextManager[AsyncGenerator[Numbered, None]]:
+    """Walk one stream backwards, or several as if they were one, each a page at a time.
+
+    Left before its end, the walk must be closed, or trio complains.
+    """
+    walks = [_walk(store, stream, number, at_most, page) for number, stream in enumerate(streams)]
+    return aclosing(walks[0] if len(walks) == 1 else merged(walks, _backwards, at_most=at_most))
 
 
-async def _walk(store: ReadPort, stream: str, at_most: int | None, page: int) -> AsyncGenerator[Entry, None]:
+def _backwards(numbered: Numbered) -> tuple[int, int]:
+    _, entry = numbered
+    return -entry.id.milliseconds, -entry.id.sequence
+
+
+async def _walk(
+    store: ReadPort, stream: str, number: int, at_most: int | None, page: int
+) -> AsyncGenerator[Numbered, None]:
     before = None
     while at_most is None or at_most > 0:
         count = page if at_most is None else min(page, at_most)
         entries = await store.newest(stream, count=count, before=before)
         for entry in entries:
-            yield entry
+            yield number, entry
         if len(entries) < count:
             return
         before = entries[-1].id
@@ -71,26 +86,25 @@ class History:
         """Return the newest ``limit`` records recorded at ``since`` or later, the oldest of them first.
 
         Where ``since`` is a time since the epoch, so is what it is compared with; otherwise it is compared with the
-        timestamps as they are. The stream is read backwards only as far as need be.
+        timestamps as they are. The streams are read backwards only as far as need be, together, by their ids.
         """
         _check(limit, since)
         if limit == 0:
             return []
-        page = PAGE if limit is None else min(PAGE, limit)
-        async with newest_first(
-            self._store, self._keys.stream(Partition(kind)), at_most=self._max_read, page=page
-        ) as entries:
+        streams = [self._keys.stream(partition) for partition in self._keys.partitions_of(kind)]
+        page = PAGE if limit is None else min(PAGE, _share(limit, len(streams)))
+        async with newest_first(self._store, streams, at_most=self._max_read, page=page) as entries:
             found = await self._choose(kind, entries, limit, since)
         found.reverse()
         return found
 
     async def _choose(
-        self, kind: Kind, entries: AsyncIterable[Entry], limit: int | None, since: float | None
+        self, kind: Kind, entries: AsyncIterable[Numbered], limit: int | None, since: float | None
     ) -> list[Record]:
         found: list[Record] = []
         walk = RetentionWalk(self._policy, self._clock())
         horizon = Horizon(since) if since is not None and is_epoch_time(since) else None
-        async for entry in entries:
+        async for _, entry in entries:
             record = read(kind, entry)
             if isinstance(record, Unreadable):
                 continue
@@ -99,6 +113,11 @@ class History:
             if walk.over or len(found) == limit or (horizon and horizon.passed(record.id)):
                 break
         return found
+
+
+def _share(limit: int, streams: int) -> int:
+    """Tell how many entries of each stream are likely to be enough; of several, not quite equally busy, a few more."""
+    return limit if streams == 1 else limit * 5 // (4 * streams) + 2
 
 
 def _recorded_since(record: Record, since: float | None, horizon: Horizon | None) -> bool:
