@@ -9,7 +9,6 @@ import orjson
 
 from .application.subscribing.subscription import Subscription
 from .config import RedisConsumerGroupConfig
-from .domain.entries import EntryId
 from .domain.groups import (
     ConsumerStatus,
     GroupStatus,
@@ -174,7 +173,7 @@ class GroupCalls:
         """Return the entry with this id of the quarantine, all its fields as they were; None if it is not there."""
         stream_kind = kind_named(kind)
         services = await self._lifetime.services()
-        return await services.quarantine.find(stream_kind, EntryId.parse(id))
+        return await services.quarantine.find(stream_kind, id)
 
     async def quarantine_replay(
         self, *, kind: StreamKind, ids: Sequence[str], mend: Callable[[QuarantinedEntry], bytes | None] | None = None

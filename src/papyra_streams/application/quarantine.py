@@ -1,12 +1,13 @@
 """Looking at what was given up, and putting it back or dropping it."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from papyra_streams.domain.arguments import check_count
-from papyra_streams.domain.entries import Entry, EntryId
+from papyra_streams.domain.entries import Entry, EntryId, RawEntry
 from papyra_streams.domain.groups import RELEASED, QuarantinedEntry, ReplayReport
-from papyra_streams.domain.identifiers import parse_ids
+from papyra_streams.domain.identifiers import PartitionedId, by_partition, parse_ids
 from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
 from papyra_streams.domain.partitions import Partition
@@ -16,6 +17,9 @@ from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import QuarantinePort, Replayed
 
 from .history import PAGE
+from .merging import merged
+
+_Placed = tuple[PartitionedId, RawEntry]
 
 Mend = Callable[[QuarantinedEntry], bytes | None]
 """Gives an entry new data, or None to leave it as it is."""
@@ -41,36 +45,43 @@ class Quarantine:
         """Yield them one by one, a page at a time in memory; left before its end, it must be closed."""
         if limit is not None:
             check_count("limit", limit)
-        begin = EntryId(0, 0) if after is None else EntryId.parse(after)
-        left = limit
-        while left is None or left > 0:
-            count = _ENTRIES_OF_A_PAGE if left is None else min(_ENTRIES_OF_A_PAGE, left)
-            page = await self._store.quarantined(self._keys.quarantine(Partition(kind)), count=count, after=begin)
-            for entry in page:
-                yield quarantined(entry)
-            if len(page) < count:
-                break
-            begin = page[-1].id
-            left = None if left is None else left - count
+        partitions = self._keys.partitions_of(kind)
+        begin = PartitionedId(EntryId(0, 0)) if after is None else PartitionedId.parse(after, partitions)
+        page = _ENTRIES_OF_A_PAGE if limit is None else min(_ENTRIES_OF_A_PAGE, limit)
+        walks = [self._walk(partition, begin.begin_in(partition), page) for partition in partitions]
+        async with aclosing(merged(walks, _place, at_most=limit)) as entries:
+            async for place, entry in entries:
+                yield quarantined(entry, place.number)
 
-    async def find(self, kind: Kind, wanted: EntryId) -> QuarantinedEntry | None:
+    async def _walk(self, partition: Partition, after: EntryId, count: int) -> AsyncGenerator[_Placed, None]:
+        while True:
+            page = await self._store.quarantined(self._keys.quarantine(partition), count=count, after=after)
+            for entry in page:
+                yield PartitionedId(entry.id, partition.number), entry
+            if len(page) < count:
+                return
+            after = page[-1].id
+
+    async def find(self, kind: Kind, wanted: str) -> QuarantinedEntry | None:
         """Return the entry with this id of the quarantine, if it is there."""
+        return await self._find(kind, PartitionedId.parse(wanted, self._keys.partitions_of(kind)))
+
+    async def _find(self, kind: Kind, wanted: PartitionedId) -> QuarantinedEntry | None:
+        quarantine = self._keys.quarantine(Partition(kind, wanted.number))
         # An entry never changes, it only goes.
-        page = await self._store.quarantined(
-            self._keys.quarantine(Partition(kind)), count=1, after=wanted.predecessor()
-        )
-        return quarantined(page[0]) if page and page[0].id == wanted else None
+        page = await self._store.quarantined(quarantine, count=1, after=wanted.entry.predecessor())
+        return quarantined(page[0], wanted.number) if page and page[0].id == wanted.entry else None
 
     async def replay(self, kind: Kind, ids: Sequence[str], mend: Mend | None) -> ReplayReport:
         """Put entries back, each in a step of its own that takes it out of the quarantine."""
         report = ReplayReport()
-        for each in dict.fromkeys(parse_ids(ids)):
+        for each in dict.fromkeys(parse_ids(ids, self._keys.partitions_of(kind))):
             report = await self._replay(kind, each, mend, report)
         return report
 
-    async def _replay(self, kind: Kind, wanted: EntryId, mend: Mend | None, report: ReplayReport) -> ReplayReport:
+    async def _replay(self, kind: Kind, wanted: PartitionedId, mend: Mend | None, report: ReplayReport) -> ReplayReport:
         # Which keys a step touches has to be known before it begins.
-        entry = await self.find(kind, wanted)
+        entry = await self._find(kind, wanted)
         if entry is None:
             return replace(report, missing=(*report.missing, str(wanted)))
         data = None if mend is None else _mended(kind, entry, mend)
@@ -79,18 +90,27 @@ class Quarantine:
             return replace(report, missing=(*report.missing, str(wanted)))
         if replayed.how == "pending":
             return replace(report, pending=(*report.pending, str(wanted)))
-        return replace(report, appended={**report.appended, str(wanted): str(replayed.id)})
+        return replace(report, appended={**report.appended, str(wanted): str(wanted._replace(entry=replayed.id))})
 
-    async def _put_back(self, kind: Kind, wanted: EntryId, group: str, data: bytes | None) -> Replayed | None:
-        stream, quarantine = self._keys.stream(Partition(kind)), self._keys.quarantine(Partition(kind))
-        state = self._keys.group(Partition(kind), "state", group) if group else None
-        return await self._store.replay(stream, quarantine, wanted, to=RELEASED, state=state, data=data)
+    async def _put_back(self, kind: Kind, wanted: PartitionedId, group: str, data: bytes | None) -> Replayed | None:
+        partition = Partition(kind, wanted.number)
+        stream, quarantine = self._keys.stream(partition), self._keys.quarantine(partition)
+        state = self._keys.group(partition, "state", group) if group else None
+        return await self._store.replay(stream, quarantine, wanted.entry, to=RELEASED, state=state, data=data)
 
     async def drop(self, kind: Kind, ids: Sequence[str]) -> int:
         """Remove entries from the quarantine for good; return how many there were."""
-        wanted = list(dict.fromkeys(parse_ids(ids)))
+        partitions = self._keys.partitions_of(kind)
+        divided = by_partition(dict.fromkeys(parse_ids(ids, partitions)), partitions)
+        return sum([await self._drop(partition, wanted) for partition, wanted in divided.items()])
+
+    async def _drop(self, partition: Partition, wanted: Sequence[EntryId]) -> int:
         steps = [wanted[first : first + PAGE] for first in range(0, len(wanted), PAGE)]
-        return sum([await self._store.drop(self._keys.quarantine(Partition(kind)), step) for step in steps])
+        return sum([await self._store.drop(self._keys.quarantine(partition), step) for step in steps])
+
+
+def _place(placed: _Placed) -> PartitionedId:
+    return placed[0]
 
 
 def _mended(kind: Kind, entry: QuarantinedEntry, mend: Mend) -> bytes | None:

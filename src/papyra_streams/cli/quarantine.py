@@ -131,7 +131,7 @@ async def replay(
     The group that gave an entry up gets it again. What a recovery moved there is appended anew; without --data a scan
     finds it again.
     """
-    wanted = _parsed(ids)
+    wanted = _parsed(backend, kind, ids)
     if data is not None and len(wanted) != 1:
         raise InvalidValue("--data is the new content of one entry, so give exactly one id.")
     content = None if data is None else _read(data)
@@ -163,7 +163,7 @@ async def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
     """Remove entries from the quarantine for good. It asks before it does."""
-    wanted = _parsed(ids)
+    wanted = _parsed(backend, kind, ids)
     if not yes:
         typer.confirm(f"Remove {', '.join(wanted)} of {kind} for good?", abort=True, err=True)
     return max([await _drop(backend, kind, each) for each in wanted])
@@ -191,8 +191,9 @@ async def export(
     return 0
 
 
-def _parsed(ids: list[str]) -> list[str]:
-    return [str(each) for each in dict.fromkeys(parse_ids(ids))]
+def _parsed(backend: RedisStreamsPersistence, kind: StreamKind, ids: list[str]) -> list[str]:
+    partitions = backend.config.keyspace().partitions_of(kind_named(kind))
+    return [str(each) for each in dict.fromkeys(parse_ids(ids, partitions))]
 
 
 def _not_there(kind: StreamKind, wanted: str) -> int:

@@ -10,7 +10,10 @@ RELEASED = "papyra-streams:released"
 
 @dataclass(frozen=True, slots=True)
 class RedisStreamEntry:
-    """One entry given to a consumer: its id (``"1700000000000-0"``) and its record's fields, ``kind`` among them."""
+    """One entry given to a consumer: its id and its record's fields, ``kind`` among them.
+
+    The id of an entry of the first partition is ``"1700000000000-0"``, of another one ``"1700000000000-0@3"``.
+    """
 
     id: str
     data: Mapping[str, Any]
@@ -60,9 +63,10 @@ class ConsumerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatus:
-    """How a group stands on one stream.
+    """How a group stands on the streams of one kind.
 
-    ``length`` -- entries in the stream
+    ``stream`` -- the key of the first, or only, partition
+    ``length`` -- entries in all of them
     ``lag`` -- entries it was not given yet; None while that is not known, never a guess
     ``pending`` -- entries it was given and has not acknowledged
     ``oldest_pending_age`` -- seconds since the oldest of them was recorded, by the server's clock; None without any

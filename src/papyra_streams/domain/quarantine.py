@@ -9,6 +9,7 @@ import msgspec
 
 from .entries import RawEntry
 from .groups import QuarantinedEntry
+from .identifiers import PartitionedId
 
 # A list of raw parts, since the packed strings are the fields' bytes, which need not be UTF-8.
 _PARTS = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -23,12 +24,12 @@ _MOST_DIGITS = 19
 _OWN = b"field:"
 
 
-def quarantined(entry: RawEntry) -> QuarantinedEntry:
-    """Read an entry of a quarantine. What it does not say, or not in a way to be understood, is empty or 0."""
+def quarantined(entry: RawEntry, number: int = 0) -> QuarantinedEntry:
+    """Read an entry of a partition's quarantine. What it does not say, or not so as to be understood, is empty or 0."""
     said = {name: value for name, value in entry.fields if not name.startswith(_OWN)}
     moment = _number(said.get(b"timestamp", b""))
     return QuarantinedEntry(
-        id=str(entry.id),
+        id=str(PartitionedId(entry.id, number)),
         stream=_text(said, b"source"),
         source_id=_text(said, b"id"),
         reason=_text(said, b"reason"),
