@@ -15,6 +15,29 @@ from .source import Source
 MOST_AT_ONCE = 500
 # Where not every stream has a slot, they are read by turns: how long one may keep the others waiting.
 LONGEST_TURN_MS = 100
+_SHORTEST_TURN_MS = 10
+
+
+class Turns:
+    """Tells whether a read of some streams may wait: only where all of them were found empty, one after another.
+
+    Otherwise a quiet stream would hold up a busy one.
+    """
+
+    def __init__(self) -> None:
+        self._found_empty = 0
+
+    def longest_wait_ms(self, longest_ms: int, *, reading: int, of: int) -> int:
+        """Return how long a read of so many of the streams may wait; a round of waits takes as long as one turn."""
+        if reading == of:
+            return longest_ms
+        if self._found_empty < of:
+            return 0
+        return min(longest_ms, max(_SHORTEST_TURN_MS, LONGEST_TURN_MS * reading // of))
+
+    def note(self, reading: int, *, has_found: bool) -> None:
+        """Note what a read came to."""
+        self._found_empty = 0 if has_found else self._found_empty + reading
 
 
 class Intake:

@@ -14,7 +14,7 @@ from papyra_streams.ports import Delivered, StreamStore
 
 from .delivery import Delivery, State
 from .hand import Hand
-from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake
+from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake, Turns
 from .reception import Reception
 from .source import Source
 
@@ -79,6 +79,9 @@ class Leading(Intake):
         self._lose = lose
         self._courses = deque(map(_Course, sources))
         self._next_lead = -inf
+        self._turns = Turns()
+        # How many streams had their turn the last time.
+        self._read = 1
 
     def restart(self) -> None:
         """Take all that is pending again, but for what is in hand."""
@@ -118,7 +121,7 @@ class Leading(Intake):
 
     async def turn(self) -> None:
         """Read what comes next of the streams that this worker leads, or wait to lead one."""
-        self._courses.rotate(-1)
+        self._courses.rotate(-self._read)
         if anyio.current_time() >= self._next_lead:
             for course in list(self._courses):
                 await self._lead(course)
@@ -128,10 +131,14 @@ class Leading(Intake):
             await self._sweep(course)
         ready = [course for course in self._courses if course.is_caught_up]
         wait = max(0.0, self._next_lead - anyio.current_time())
-        if len(ready) > self._hand.free or any(course.is_led and course not in ready for course in self._courses):
+        if any(course.is_led and course not in ready for course in self._courses):
             wait = min(wait, LONGEST_TURN_MS / 1000)
-        if ready and self._hand.free:
-            await self._take_new(ready[: self._hand.free], max(1, round(wait * 1000)))
+        chosen = ready[: self._hand.free]
+        self._read = len(chosen) if 0 < len(chosen) < len(ready) else 1
+        if chosen:
+            longest_ms = max(1, round(wait * 1000))
+            may_wait_ms = self._turns.longest_wait_ms(longest_ms, reading=len(chosen), of=len(ready))
+            await self._take_new(chosen, may_wait_ms)
         elif self._hand.free:
             await anyio.sleep(wait)
 
@@ -203,6 +210,7 @@ class Leading(Intake):
         count = min(self._hand.free // len(ready), MOST_AT_ONCE)
         as_led = [(course, course.left) for course in ready]
         taken = await self._store.take(members, count=count, block_ms=block_ms)
+        self._turns.note(len(ready), has_found=bool(taken))
         for course, left in as_led:
             new = [one for one in taken if one.stream == course.source.stream]
             # A new leader has taken, with all that was pending, what came for a former one, also if that leads again;

@@ -13,7 +13,7 @@ from papyra_streams.ports import Delivered, StreamStore
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .hand import Hand
-from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake
+from .intake import MOST_AT_ONCE, Intake, Turns
 from .reception import Reception
 from .source import Source
 
@@ -37,6 +37,7 @@ class Sharing(Intake):
         super().__init__(store, cfg, hand, reception)
         self._to_read = deque(sources)
         self._to_sweep = deque(sources)
+        self._turns = Turns()
         self._claims: bool | None = None
         self._begins_with_stuck = True
         self._next_sweep = anyio.current_time()
@@ -102,16 +103,18 @@ class Sharing(Intake):
 
     async def _take(self, free: int, *, wait: bool) -> list[Delivered]:
         sources = _in_turn(self._to_read, free)
-        longest = LONGEST_TURN_MS if len(sources) < len(self._to_read) else round(self._cfg.sweep_interval * 1000)
-        left_ms = round((self._next_sweep - anyio.current_time()) * 1000)
+        left_ms = max(1, round((self._next_sweep - anyio.current_time()) * 1000))
+        longest_ms = min(left_ms, round(self._cfg.sweep_interval * 1000))
+        may_wait_ms = self._turns.longest_wait_ms(longest_ms, reading=len(sources), of=len(self._to_read))
         claims = self._claims and not self._had_only_stuck
         count = min(free // len(sources), MOST_AT_ONCE)
         taken = await self._store.take(
             [source.member for source in sources],
             count=count,
-            block_ms=max(1, min(left_ms, longest)) if wait and not self._had_only_stuck else 0,
+            block_ms=may_wait_ms if wait and not self._had_only_stuck else 0,
             claim_idle_ms=self._cfg.claim_idle_ms if claims else None,
         )
+        self._turns.note(len(sources), has_found=bool(taken))
         self._had_all_asked_for = len(taken) >= count
         self._had_only_stuck = self._had_all_asked_for and all(one.idle_ms for one in taken)
         return taken
