@@ -16,7 +16,11 @@ from .secrecy import Watch
 from .selecting import HELP, Selection, refuse_bad_marks, target_of
 from .topologies import TOPOLOGIES
 
-pytest_plugins = ["papyra_streams_contract.fixtures", "papyra_streams_contract.backends"]
+pytest_plugins = [
+    "papyra_streams_contract.fixtures",
+    "papyra_streams_contract.backends",
+    "papyra_streams_contract.partitioned",
+]
 
 _HERE = Path(__file__).parent
 _MATRIX = pytest.StashKey[Matrix]()

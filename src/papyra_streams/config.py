@@ -89,6 +89,11 @@ class RedisStreamsConfig:
     """Returns `Credentials`, or an awaitable of them, in place of a user name and a password in the URL. It is called
     before each connection is opened, so that a password may change while the process runs."""
 
+    partitions: int = 1
+    """Among how many streams events and dead letters are divided, by their actors, so that one hot actor system has the
+    memory and the processors of several nodes of a cluster. All processes must have the same number; it may be raised,
+    and never lowered."""
+
     def __post_init__(self) -> None:
         self._check_files()
         self.target()
@@ -126,7 +131,7 @@ class RedisStreamsConfig:
 
     def keyspace(self) -> Keyspace:
         """Name the keys these settings lead to."""
-        return Keyspace(self.prefix, self.system_id, self.quarantine_prefix)
+        return Keyspace(self.prefix, self.system_id, self.quarantine_prefix, self.partitions)
 
     def spool_path(self) -> Path | None:
         """Name the file of the spool, which belongs to these streams wherever their server is; None without a spool."""

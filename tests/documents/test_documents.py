@@ -45,6 +45,12 @@ OUTCOMES = {
         "systems == {('shop', 'events'), ('warehouse', 'audits')}",
         "status.pending == 0",
     ),
+    "partitions.md": (
+        "len(newest) == 10",
+        "{item.id.partition('@')[2] or '0' for item in items} == {'0', '1', '2', '3'}",
+        "acknowledged == len(items) == 200",
+        "len(everything) == 200",
+    ),
     "consumer-groups.md": (
         "len(items) > 1",
         "summary.count == len(items) - 1",

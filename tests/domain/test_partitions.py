@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from papyra.address import ActorAddress
 from papyra.persistence.models import PersistedDeadLetter, PersistedEvent
 
 from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS
@@ -35,6 +36,7 @@ def test_what_has_a_text_goes_where_its_text_goes() -> None:
             return "orders/1"
 
     assert number_of(event(Address()), 256) == number_of(event("orders/1"), 256)
+    assert number_of(event(ActorAddress("orders", 7)), 256) == number_of(event("orders:7"), 256)
 
 
 @dataclass

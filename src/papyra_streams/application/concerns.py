@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.keys import Keyspace
+from papyra_streams.domain.kinds import KINDS, Kind
 from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.reports import ScanWarning
 from papyra_streams.errors import GroupMissing, PermissionDenied, UnsupportedOperation, WrongType
@@ -42,6 +44,8 @@ class Concerns:
                     f"The groups and the quarantine of {self._keys.stream(partition)} could not be looked at: {error}"
                 )
                 found.append(ScanWarning(subject="access", stream=self._keys.stream(partition), detail=detail))
+        for kind in KINDS:
+            found += [warning async for warning in self._beyond(kind)]
         for warning in found:
             logger.warning("A scan saw: %s", warning.detail)
         return tuple(found)
@@ -57,6 +61,19 @@ class Concerns:
                 yield _abandoned_consumers(stream, demand.group, silent)
         if warning := await self._of_quarantine(partition):
             yield warning
+
+    async def _beyond(self, kind: Kind) -> AsyncIterator[ScanWarning]:
+        """Look at the stream that would be next if there were one more partition: there was, if it holds anything."""
+        partitions = self._keys.partitions_of(kind)
+        stream = self._keys.stream(Partition(kind, len(partitions)))
+        # Whoever has no right to it never wrote to it.
+        with suppress(PermissionDenied, WrongType):
+            if count := await self._store.length(stream):
+                detail = (
+                    f"{stream} holds {count} records that no read finds: `partitions` was larger than"
+                    f" {self._keys.partitions} before. Set it to what it was."
+                )
+                yield ScanWarning(subject="partitions", stream=stream, detail=detail)
 
     def _why_abandoned(self, demand: Demand, needs: EntryId, moment_ms: int) -> str:
         if demand.silence_ms is None:

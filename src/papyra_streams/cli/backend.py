@@ -33,6 +33,9 @@ class Place:
     system_id: Annotated[
         str | None, typer.Option(help="With --url: the actor system. Default: local.", show_default=False)
     ] = None
+    partitions: Annotated[
+        int | None, typer.Option(help="With --url: how many there are. Default: 1.", show_default=False)
+    ] = None
     driver: Annotated[
         str | None,
         typer.Option(

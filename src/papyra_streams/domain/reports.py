@@ -51,13 +51,14 @@ class ScanWarning:
     """Something that no recovery mends, and that somebody should look at.
 
     ``subject`` -- a group in which nobody was heard of for long, though it has something to do; consumers that were not
-        heard of for long; a quarantine that something was added to lately; or access, where that could not be found out
+        heard of for long; a quarantine that something was added to lately; partitions, where a stream beyond those that
+        are read holds records; or access, where that could not be found out
     ``stream`` -- the stream, or the quarantine
     ``consumers`` -- their names, a few of those not heard of for longest
     ``detail`` -- all of it in one line, with what to do
     """
 
-    subject: Literal["group", "consumers", "quarantine", "access"]
+    subject: Literal["group", "consumers", "quarantine", "partitions", "access"]
     stream: str
     group: str = ""
     consumers: tuple[str, ...] = ()

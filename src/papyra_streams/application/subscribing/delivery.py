@@ -9,6 +9,7 @@ import anyio
 
 from papyra_streams.domain.arguments import check_number_of_seconds
 from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.identifiers import shown as shown_id
 from papyra_streams.domain.kinds import StreamKind
 from papyra_streams.domain.records import Record
 from papyra_streams.errors import InvalidValue, LeaseLost
@@ -101,8 +102,8 @@ class Delivery:
 
     @property
     def id(self) -> str:
-        """The entry's id in its stream, as in ``"1700000000000-0"``."""
-        return str(self.entry_id)
+        """The entry's id, as in ``"1700000000000-0"``; of another partition than the first, ``"1700000000000-0@3"``."""
+        return shown_id(self.entry_id, self.source.partition.number)
 
     @property
     def kind(self) -> StreamKind:

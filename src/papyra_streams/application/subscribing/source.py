@@ -7,6 +7,7 @@ from papyra.persistence.models import PersistedAudit, PersistedDeadLetter, Persi
 
 from papyra_streams.domain import records
 from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS, Kind
+from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record
 from papyra_streams.ports import Member
 
@@ -24,9 +25,14 @@ class Source:
     """A stream, this worker as a member of its group, and where the group's dead letters go."""
 
     member: Member
-    kind: Kind
+    partition: Partition
     system_id: str
     quarantine: str
+
+    @property
+    def kind(self) -> Kind:
+        """What is recorded there."""
+        return self.partition.kind
 
     @property
     def stream(self) -> str:

@@ -13,6 +13,7 @@ import anyio
 from papyra_streams.application.clock import Clock
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.application.outages import Outage, pause
+from papyra_streams.domain.partitions import address_in
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import GroupMissing, InvalidValue, StreamsError
 from papyra_streams.ports import StreamStore
@@ -187,8 +188,7 @@ def _order(cfg: SubscriptionConfig) -> Order:
 
 
 def _actor_of(delivery: Delivery) -> tuple[str, object]:
-    data = delivery.data
-    return delivery.source.stream, repr(data.get("actor_address", data.get("target")))
+    return delivery.source.stream, repr(address_in(delivery.data))
 
 
 def _stream_of(delivery: Delivery) -> str:

@@ -1,6 +1,8 @@
 """Making subscriptions."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import anyio
 
@@ -8,9 +10,7 @@ from papyra_streams.application.clock import Clock
 from papyra_streams.application.members import member
 from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.config import RedisStreamsConfig
-from papyra_streams.domain.keys import Keyspace
 from papyra_streams.domain.kinds import Kind
-from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import InvalidValue
 from papyra_streams.ports import StreamStore
@@ -50,11 +50,11 @@ class Subscriptions:
     def _sources(self, kinds: Sequence[Kind], cfg: SubscriptionConfig, consumer: str) -> Iterable[Source]:
         own = self._config.keyspace()
         for system in cfg.systems or (own.system_id,):
-            keys = Keyspace(own.prefix, system, own.quarantine_prefix)
-            for kind in kinds:
+            keys = replace(own, system_id=system)
+            for partition in chain.from_iterable(map(keys.partitions_of, kinds)):
                 yield Source(
-                    member=member(keys, Partition(kind), cfg.group, consumer),
-                    kind=kind,
+                    member=member(keys, partition, cfg.group, consumer),
+                    partition=partition,
                     system_id=system,
-                    quarantine=keys.quarantine(Partition(kind)),
+                    quarantine=keys.quarantine(partition),
                 )
