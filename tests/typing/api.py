@@ -47,7 +47,7 @@ from papyra_streams.ports import StreamStore, Timeouts
 def build() -> PersistenceBackend:
     """Build a backend, which Papyra takes as one of its own."""
     return RedisStreamsPersistence(
-        RedisStreamsConfig("redis://localhost", "papyra", "orders", driver="valkey", connect_timeout=1),
+        RedisStreamsConfig("redis://localhost", "papyra", "orders", driver="valkey", connect_timeout=1, partitions=4),
         retention_policy=RetentionPolicy(max_records=10),
     )
 
