@@ -300,6 +300,33 @@ async def test_what_is_read_while_an_entry_is_lost_comes_after_what_was_behind_t
         assert [number for number, _ in await handle(subscription, 5)] == [1, 2, 3, 4, 5]
 
 
+async def test_what_is_new_comes_after_an_entry_that_a_failover_has_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending, is_asking, may_answer = bench.store.pending, anyio.Event(), anyio.Event()
+
+    async def pending_late(*arguments: Any) -> Any:
+        is_asking.set()
+        await may_answer.wait()
+        return await pending(*arguments)
+
+    bench.write([0], actor="a")
+    async with bench.subscription(ordering="actor", claim_idle=8.0) as subscription:
+        first = await next_of(subscription)
+        monkeypatch.setattr(bench.store, "pending", pending_late)
+        bench.write([1], actor="a")
+        with anyio.fail_after(5):
+            await is_asking.wait()
+        # The replica that takes over had not heard yet that either was given.
+        group = bench.store.groups_of[STREAM]
+        group.pending.clear()
+        group.last_delivered = EntryId(0, 0)
+        with pytest.raises(LeaseLost):
+            await first.ack()
+        may_answer.set()
+        assert [number for number, _ in await handle(subscription, 2)] == [0, 1]
+
+
 async def test_what_is_behind_an_entry_that_somebody_else_acknowledged_counts_no_attempt(bench: Bench) -> None:
     bench.write(range(4), actor="a")
     async with bench.subscription(ordering="actor", claim_idle=8.0) as subscription:

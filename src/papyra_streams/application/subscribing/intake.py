@@ -66,8 +66,8 @@ class Intake:
     def forget(self, source: Source, after: EntryId) -> None:
         """Note that a stream's group may have been lost and created anew: it goes on after an id."""
 
-    def step_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Read some again that were never handed out, since one before them was lost."""
+    def step_back(self, lost: Iterable[Delivery], behind: Iterable[Delivery]) -> None:
+        """Read those behind again that were never handed out; so may be what is on its way since some were lost."""
 
     def stop(self) -> None:
         """Begin no further read."""

@@ -104,13 +104,14 @@ class Leading(Intake):
         held = self._hand.of(source)
         self._lose([delivery for delivery in held if delivery.state in waiting and delivery.entry_id > after])
 
-    def step_back(self, deliveries: Iterable[Delivery]) -> None:
+    def step_back(self, lost: Iterable[Delivery], behind: Iterable[Delivery]) -> None:
         """Ask who leads, and then for all that is pending: what a new leader took is told by that."""
+        concerned = {delivery.source for delivery in (*lost, *behind)}
         for course in self._courses:
-            behind = [delivery for delivery in deliveries if delivery.source == course.source]
-            if behind:
+            if course.source in concerned:
                 course.begin_anew()
-                course.unused.update((delivery.entry_id, delivery.attempt) for delivery in behind)
+                unused = [delivery for delivery in behind if delivery.source == course.source]
+                course.unused.update((delivery.entry_id, delivery.attempt) for delivery in unused)
                 self._next_lead = -inf
 
     async def renew(self) -> None:

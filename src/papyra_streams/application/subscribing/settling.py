@@ -72,8 +72,8 @@ class Settling:
         """Whether a delivery whose ``async with`` is cancelled is given back, or left to the worker around it."""
         self.redeliver: Callable[[Delivered], object] = lambda _: None
         """Makes a delivery of what is in hand and was given anew."""
-        self.step_back: Callable[[list[Delivery]], object] = lambda _: None
-        """Reads deliveries again that were let go of and never handed out."""
+        self.step_back: Callable[[Sequence[Delivery], Sequence[Delivery]], object] = lambda _, __: None
+        """Is told of deliveries that were lost; reads others again that were let go of and never handed out."""
         self.fail: Callable[[Exception], object] = lambda _: None
         """Called with what waiting does not mend."""
 
@@ -116,7 +116,7 @@ class Settling:
         behind = list({*self._hand.behind(deliveries)} - {*deliveries})
         # At once, before any of those has its turn.
         concluded = self._hand.conclude([*deliveries, *behind], State.LOST)
-        self.step_back(behind)
+        self.step_back(deliveries, behind)
         lost = {*concluded} - {*behind}
         self._metrics.leases_lost += len(lost)
         if lost:
