@@ -7,7 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from papyra_streams import WritePolicy
+
 from .arranging import eventually
+from .backends import OpenBackend, record_events
 from .faults.accounts import Account, settle, stored_numbers
 from .faults.actor_process import Summary
 from .faults.arranging import living_on
@@ -235,3 +238,14 @@ def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def _complaints(caplog: pytest.LogCaptureFixture) -> int:
     return sum(line.startswith("The spool") for line in _said(caplog))
+
+
+async def test_records_that_no_replica_confirms_in_time_are_not_put_in_the_spool(
+    open_backend: OpenBackend, private_server: PrivateServer, tmp_path: Path
+) -> None:
+    policy = WritePolicy(durability="replicas=1", spool_dir=tmp_path, on_shortfall="count")
+    backend = open_backend(url=private_server.url, write_policy=policy)
+    await record_events(backend, 1)
+
+    metrics = backend.metrics
+    assert (metrics.replica_shortfalls, metrics.records_written, metrics.records_spooled) == (1, 1, 0)

@@ -132,7 +132,7 @@ class Outlet:
     async def _send(self, batch: Batch) -> bool:
         self._attempt_begun = monotonic()
         try:
-            with anyio.move_on_after(self._patience) as self._attempt:
+            with anyio.move_on_after(self._patience + self._policy.confirming) as self._attempt:
                 await self._sender.send(self._producer, batch.first, batch.payloads, batch.size)
                 batch.settle()
                 self._notices.stored()
@@ -204,7 +204,8 @@ class Outlet:
 
     @property
     def _is_stalled(self) -> bool:
-        return self._attempt is not None and monotonic() - self._attempt_begun > _STALLED
+        longest = _STALLED + self._policy.confirming
+        return self._attempt is not None and monotonic() - self._attempt_begun > longest
 
     def _begin_numbering(self) -> None:
         self._producer = uuid4().hex

@@ -105,6 +105,11 @@ class WritePolicy:
         match = _REPLICAS.fullmatch(self.durability)
         return int(match[1]) if match else 0
 
+    @property
+    def confirming(self) -> float:
+        """For how many seconds a server that is well may hold a batch's answer back, until it confirms or not."""
+        return self.durability_timeout if self.durability != "memory" else 0.0
+
     def patience(self, *, has_spool: bool) -> float:
         """Tell how long a record may wait in memory, in seconds, where there is a spool that works, or none."""
         if self.queue_seconds is not None:
