@@ -14,6 +14,8 @@ DRIVERS = ["redis", "valkey", "coredis"]
 TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
 # What all else is built on, and what an outage, a right or a certificate changes.
 CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "outages", "confirming", "backend", "tls"]
+# What only one of them has.
+SPECIAL = ["clusters", "moving_slots", "sentinels"]
 WHEELS = Path(".nox", "wheels")
 MEASURED = Path(".nox", "measured").absolute()
 
@@ -46,12 +48,13 @@ def tests(session: nox.Session) -> None:
 def contract(session: nox.Session, driver: str) -> None:
     """Run the suite that every driver must pass, where no other client library is installed.
 
-    The whole runs on a single server; its core runs on the other topologies as well, unless there are arguments.
+    The whole runs on a single server; its core and what is special on the other topologies, unless there are
+    arguments.
     """
     install_driver(session, driver)
     run_covered(session, "--pyargs", "papyra_streams_contract", "--driver", driver)
     if not session.posargs:
-        core = [f"papyra_streams_contract.test_{name}" for name in CORE]
+        core = [f"papyra_streams_contract.test_{name}" for name in CORE + SPECIAL]
         everywhere = options("--topology", TOPOLOGIES)
         run_covered(session, "--pyargs", *core, "--driver", driver, *everywhere, is_first=False)
 

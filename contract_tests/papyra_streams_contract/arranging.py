@@ -134,6 +134,12 @@ def told(settled: Settled) -> tuple[list[EntryId], list[EntryId], list[EntryId]]
     return sorted(settled.done), sorted(settled.gone), sorted(settled.taken)
 
 
+async def others(wire: Wire) -> int:
+    """Count who else is connected to the server, but for Sentinels."""
+    clients = (await wire.text("CLIENT", "LIST")).splitlines()
+    return sum(b" name=sentinel-" not in each for each in clients) - 1
+
+
 async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 5.0) -> None:
     """Wait until a condition holds.
 

@@ -15,7 +15,7 @@ from .matrix import Target
 from .servers import NO_SETTINGS, PrivateServer, Server
 from .wire import Wire
 
-pytest_plugins = ["papyra_streams_contract.workers.fixtures"]
+pytest_plugins = ["papyra_streams_contract.failovers.fixtures", "papyra_streams_contract.workers.fixtures"]
 
 OpenStore = Callable[[endpoint.Server, Timeouts], StreamStore]
 """Make a store that is closed at the end of the test."""

@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if not session.testsfailed:
         _refuse_files_without_tests(config, contract)
     config.stash[_SELECTION].choose(config, items)
-    config.stash[_RAN] = {item.nodeid for item in contract if item in items}
+    config.stash[_RAN] = {item.nodeid for item in items if target_of(item)}
 
 
 def _refuse_unknown_capabilities(items: Iterable[pytest.Item]) -> None:
@@ -163,8 +163,8 @@ def _fixtures(item: pytest.Item) -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how much was tested on what, and what was not and why."""
     reports = terminalreporter.stats
-    contract = config.stash[_RAN]
-    if not contract:
+    contract, left_out = config.stash[_RAN], config.stash[_SELECTION].reasons
+    if not contract and not left_out:
         return
     ran = [
         report for outcome in ("passed", "failed") for report in reports.get(outcome, []) if report.nodeid in contract
@@ -174,7 +174,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("papyra-streams contract")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.write_line(f"{count} x {reason.removeprefix('Skipped: ')}")
-    left_out = config.stash[_SELECTION].reasons
     for reason, count in left_out.items():
         terminalreporter.write_line(f"{count} x {reason}")
     for remark in {source.remark for source in matrix.sources if source.remark}:

@@ -38,11 +38,14 @@ def refuse_bad_marks(items: Iterable[pytest.Item]) -> None:
     """
     for item in items:
         for marker in item.iter_markers(MARKER):
-            unknown = set(marker.args) - set(TOPOLOGIES)
-            if unknown or not marker.args:
-                raise pytest.UsageError(f"{item.nodeid}: the topologies are {', '.join(TOPOLOGIES)}, not {unknown}.")
+            unknown = [name for name in marker.args if name not in TOPOLOGIES]
+            if unknown:
+                known = ", ".join(TOPOLOGIES)
+                raise pytest.UsageError(f"{item.nodeid}: the topologies are {known}, not {', '.join(unknown)}.")
+            if not marker.args:
+                raise pytest.UsageError(f"{item.nodeid}: the mark {MARKER!r} names no topology.")
             if not marker.kwargs.get("reason"):
-                raise pytest.UsageError(f"{item.nodeid} gives no reason for its mark {MARKER!r}.")
+                raise pytest.UsageError(f"{item.nodeid}: the mark {MARKER!r} gives no reason.")
 
 
 def target_of(item: pytest.Item) -> Target | None:

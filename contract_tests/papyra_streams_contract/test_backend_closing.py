@@ -10,7 +10,7 @@ import pytest_asyncio
 from papyra_streams import RedisConsumerGroupConfig, RedisStreamsConfig, RedisStreamsPersistence, WritePolicy
 from papyra_streams.application import consuming
 
-from .arranging import eventually
+from .arranging import eventually, others
 from .backends import WORKERS, add_raw, event, numbers, record_events
 from .secrecy import SECRET
 from .servers import PrivateServer
@@ -45,12 +45,6 @@ async def _leave_record_under_way(backend: RedisStreamsPersistence, server: Priv
     await asyncio.wait([recording])
 
 
-async def _connections(wire: Wire) -> int:
-    listed = await wire("CLIENT", "LIST")
-    assert isinstance(listed, bytes)
-    return len(listed.splitlines()) - 1
-
-
 async def test_closing_stores_a_record_whose_caller_was_cancelled(
     ours: RedisStreamsPersistence, private_server: PrivateServer, private_wire: Wire
 ) -> None:
@@ -76,7 +70,7 @@ async def test_a_record_that_cannot_be_stored_in_time_is_counted(
 async def test_a_cancelled_closing_leaves_no_connection(
     ours: RedisStreamsPersistence, private_server: PrivateServer, private_wire: Wire, way: str
 ) -> None:
-    assert await _connections(private_wire) > 0
+    assert await others(private_wire) > 0
     await _leave_record_under_way(ours, private_server)
     if way == "task":
         closing = asyncio.create_task(ours.aclose())
@@ -91,7 +85,7 @@ async def test_a_cancelled_closing_leaves_no_connection(
     await ours.aclose()
 
     async def all_gone() -> bool:
-        return await _connections(private_wire) == 0
+        return await others(private_wire) == 0
 
     await eventually(all_gone)
 

@@ -9,7 +9,7 @@ import pytest
 from papyra_streams.errors import Indeterminate, StreamsError, Unavailable
 from papyra_streams.ports import Confirmation, StreamStore, Timeouts
 
-from .arranging import eventually, mark
+from .arranging import eventually, mark, others
 from .fixtures import IMPATIENT, OpenStore
 from .proxy import Proxy, before_one_server
 from .servers import PrivateServer
@@ -80,7 +80,7 @@ async def test_what_was_given_up_is_not_sent_after_the_store_was_closed(
     private_server.resume()
 
     async def alone() -> bool:
-        return len((await private_wire.text("CLIENT", "LIST")).splitlines()) == 1
+        return await others(private_wire) == 0
 
     assert all(isinstance(outcome, Indeterminate | Unavailable) for outcome in outcomes)
     await eventually(alone)

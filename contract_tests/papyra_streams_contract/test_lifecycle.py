@@ -13,7 +13,7 @@ from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import Closed, StreamsError
 from papyra_streams.ports import StreamStore, Timeouts
 
-from .arranging import eventually, mark
+from .arranging import eventually, mark, others
 from .fixtures import IMPATIENT, OpenStore
 from .secrecy import SECRET
 from .servers import LOCALHOST, PrivateServer, target_of
@@ -173,8 +173,7 @@ async def test_closing_leaves_no_connection(private_store: StreamStore, private_
     await private_store.aclose()
 
     async def alone() -> bool:
-        clients = await private_wire.text("CLIENT", "LIST")
-        return len(clients.splitlines()) == 1
+        return await others(private_wire) == 0
 
     await eventually(alone, within=2)
 

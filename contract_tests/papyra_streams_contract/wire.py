@@ -163,8 +163,11 @@ def ask_once(endpoint: Endpoint, command: str) -> bytes:
     :raises OSError: if the server cannot be reached, or gives no reply within two seconds
     """
     with _connected(endpoint) as connection:
-        connection.sendall(command.encode() + b"\r\n")
+        commands = [] if endpoint.password is None else [f"AUTH {endpoint.username or 'default'} {endpoint.password}"]
+        connection.sendall("".join(f"{each}\r\n" for each in (*commands, command)).encode())
         with connection.makefile("rb") as replies:
+            for _ in commands:
+                replies.readline()
             line = replies.readline().rstrip()
             return replies.read(int(line[1:])) if line.startswith(b"$") else line
 

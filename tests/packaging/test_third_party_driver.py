@@ -35,6 +35,14 @@ def test_a_backend_uses_it_on_a_real_server(acme: Path, event_loop: str) -> None
     assert (used.returncode, used.stdout, used.stderr) == (0, "3 100 100 0 100 0\n", "")
 
 
+def test_a_topology_that_it_refuses_is_left_out_and_it_is_said_why(acme: Path, tmp_path: Path) -> None:
+    plugin = ("-p", "papyra_streams_contract.plugin", "--driver", "acme", "--topology", "cluster")
+    suite = run(acme, "-m", "pytest", "-q", "--pyargs", "papyra_streams_contract.test_read", *plugin, cwd=tmp_path)
+
+    assert suite.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "x acme refuses the topology cluster: The driver 'acme' reaches single servers" in suite.stdout
+
+
 def test_it_passes_the_suite_that_every_driver_must_pass(acme: Path, tmp_path: Path) -> None:
     plugin = ("-p", "papyra_streams_contract.plugin", "--driver", "acme")
     # What kills workers and operators for minutes asks nothing more of a driver.

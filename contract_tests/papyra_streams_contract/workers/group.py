@@ -8,6 +8,7 @@ from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.kinds import EVENTS
 from papyra_streams.domain.partitions import Partition
 from papyra_streams.endpoint import Endpoint
+from papyra_streams_contract.arranging import others
 from papyra_streams_contract.wire import Reply, Wire, WireError
 
 _KEYS = RedisStreamsConfig().keyspace()
@@ -131,7 +132,7 @@ class GroupOnServer:
     async def connections(self) -> int:
         """Return how many connections the server has."""
         async with aclosing(Wire(self._server)) as wire:
-            return (await wire.text("CLIENT", "LIST")).count(b"\n")
+            return await others(wire)
 
 
 def _text(reply: Reply) -> str:
