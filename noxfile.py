@@ -14,6 +14,7 @@ DRIVERS = ["redis", "valkey", "coredis"]
 TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
 # What all else is built on, and what an outage, a right or a certificate changes.
 CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "outages", "confirming", "backend", "tls"]
+FAILOVERS = ["failovers", "failovers_writing", "failovers_working"]
 # What only one of them has.
 SPECIAL = ["clusters", "moving_slots", "sentinels"]
 WHEELS = Path(".nox", "wheels")
@@ -48,13 +49,13 @@ def tests(session: nox.Session) -> None:
 def contract(session: nox.Session, driver: str) -> None:
     """Run the suite that every driver must pass, where no other client library is installed.
 
-    The whole runs on a single server; its core and what is special on the other topologies, unless there are
+    The whole runs on a single server; its core, failovers and what is special on the other topologies, unless there are
     arguments.
     """
     install_driver(session, driver)
     run_covered(session, "--pyargs", "papyra_streams_contract", "--driver", driver)
     if not session.posargs:
-        core = [f"papyra_streams_contract.test_{name}" for name in CORE + SPECIAL]
+        core = [f"papyra_streams_contract.test_{name}" for name in CORE + FAILOVERS + SPECIAL]
         everywhere = options("--topology", TOPOLOGIES)
         run_covered(session, "--pyargs", *core, "--driver", driver, *everywhere, is_first=False)
 
@@ -83,6 +84,13 @@ def bench(session: nox.Session) -> None:
     """Measure writing, reading, maintenance: `-- --servers DIR` on the servers there, else the embedded one."""
     session.install(*group("bench"), f"{wheel()}[all,contract]")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def failovers(session: nox.Session) -> None:
+    """Kill primaries under load, and print what is lost with them: `-- --servers DIR --kills 20`."""
+    session.install(f"{wheel()}[all,contract]")
+    session.run("python", "-m", "papyra_streams_contract.failovers", *session.posargs)
 
 
 @nox.session

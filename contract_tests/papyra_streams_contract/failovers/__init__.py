@@ -1,0 +1,1 @@
+"""Failovers: servers of which another one takes over, traffic meanwhile, and the account of every record."""
