@@ -28,6 +28,9 @@ _PORTS = range(10_000, 22_000)
 _CLUSTER_BUS = 10_000
 
 
+_given: set[int] = set()
+
+
 class ServerFailed(Exception):
     """A server did not start."""
 
@@ -173,7 +176,10 @@ def free_port() -> int:
     """Return a port that nobody listens on, nor on the one for a cluster's own talk that goes with it."""
     while True:
         port = random.choice(_PORTS)
-        if _is_free(port) and _is_free(port + _CLUSTER_BUS):
+        pair = {port, port + _CLUSTER_BUS}
+        # Several are often chosen before the first of those servers has started.
+        if not pair & _given and all(map(_is_free, pair)):
+            _given.update(pair)
             return port
 
 

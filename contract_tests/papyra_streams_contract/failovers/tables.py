@@ -61,7 +61,7 @@ def _servers(case: Case) -> str:
 
 def _count(counts: Sequence[int]) -> str:
     found = [count for count in counts if count]
-    return f"{sum(found)} in {len(found)} kills" if found else "0"
+    return f"{sum(found)}, in {len(found)} of {len(counts)} kills" if found else "0"
 
 
 def _line(cells: Sequence[object]) -> str:

@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from papyra_streams.endpoint import Endpoint, Server
+from papyra_streams.endpoint import Credentials, Endpoint, Server
 from papyra_streams.errors import StreamsError, UnsupportedOperation
 from papyra_streams.ports import StreamStore, Timeouts
 from papyra_streams_adapters import (
@@ -148,10 +148,11 @@ class AcmeClient(RespClient):
             raise unreachable(self._endpoint, str(error) or type(error).__name__) from error
 
     async def _connect(self) -> _Connection:
+        login = await self._endpoint.login()
         connection = _Connection(await self._open_socket())
         try:
             replies: list[Reply | StreamsError] = []
-            await connection.exchange(self._greeting(), replies)
+            await connection.exchange(self._greeting(login), replies)
             for reply in replies:
                 _value(reply)
         except BaseException:
@@ -164,10 +165,9 @@ class AcmeClient(RespClient):
             return await anyio.connect_unix(self._endpoint.path)
         return await anyio.connect_tcp(self._endpoint.host, self._endpoint.port)
 
-    def _greeting(self) -> list[Command]:
-        here = self._endpoint
-        login: list[Command] = [("AUTH", here.username or "default", here.password)] if here.password else []
-        return [*login, ("SELECT", here.database)] if here.database else login
+    def _greeting(self, login: Credentials) -> list[Command]:
+        auth: list[Command] = [("AUTH", login.username or "default", login.password)] if login.password else []
+        return [*auth, ("SELECT", self._endpoint.database)] if self._endpoint.database else auth
 
 
 def _encode(command: Command) -> bytes:
