@@ -110,7 +110,7 @@ class ClusterClient(RespClient):
                 hops += 1
                 redirection = self._follow(error, address)
                 if hops > _MOST_HOPS:
-                    raise Unavailable(f"The nodes of {self._cluster} send a command to each other: {error}") from error
+                    raise Unavailable(f"The nodes of {self._cluster} contradict each other. {error.said}") from error
             except (Unavailable, Indeterminate) as error:
                 if error.code != "TRYAGAIN" or anyio.current_time() > deadline:
                     self._doubt(address)

@@ -94,7 +94,7 @@ class Redirected(Unavailable):
 
     def __init__(self, message: str, *, code: str, slot: int, address: Address) -> None:
         super().__init__(message, code=code)
-        self._message = message
+        self.said = message
         self.slot = slot
         self.address = address
 
@@ -108,7 +108,7 @@ class Redirected(Unavailable):
         if self.address.host not in ("", "?"):
             return self
         address = Address(asked.host, self.address.port)
-        return Redirected(self._message, code=self.code, slot=self.slot, address=address)
+        return Redirected(self.said, code=self.code, slot=self.slot, address=address)
 
 
 def _redirected(code: str, text: str) -> Redirected | None:
