@@ -12,8 +12,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 DRIVERS = ["redis", "valkey", "coredis"]
 TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
-# What all else is built on, and what an outage, a right or a certificate changes.
-CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "outages", "confirming", "backend", "tls"]
+# What all else is built on, and what a topology may change of it; two minutes in all.
+CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "backend", "maintenance", "tls"]
 FAILOVERS = ["failovers", "failovers_writing", "failovers_working"]
 # What only one of them has.
 SPECIAL = ["clusters", "moving_slots", "sentinels"]
