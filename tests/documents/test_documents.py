@@ -35,6 +35,7 @@ OUTCOMES = {
         "backend.metrics.write_errors == 0",
         "backend.closed",
     ),
+    "failover.md": ("is_confirmed",),
     "subscriptions.md": (
         "[line.endswith('attempt 2') for line in taken_over] == [True] * 3",
         "[entry.attempts for entry in given_up] == [BOOKS.max_deliveries]",
