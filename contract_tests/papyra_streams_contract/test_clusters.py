@@ -47,16 +47,21 @@ def make_cluster(target: Target) -> Iterator[MakeCluster]:
         cluster.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="function")
-async def apart(wire: Wire, namespace: str) -> list[Member]:
-    """Return members of a group on streams in different slots of different nodes."""
-    found: dict[object, Member] = {}
+async def on_each_node(wire: Wire, namespace: str) -> list[Member]:
+    """Return members of a group on a stream of each of three nodes, in the order of the nodes."""
+    found: dict[int, Member] = {}
     for number in range(100):
         stream = f"{namespace}:{number}:events"
         slot = await wire.number("CLUSTER", "KEYSLOT", stream)
         found.setdefault(slot * 3 // 16384, member(stream))
     assert len(found) == 3
-    return list(found.values())
+    return [found[node] for node in sorted(found)]
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def apart(wire: Wire, namespace: str) -> list[Member]:
+    """Return members of a group on streams in different slots of different nodes."""
+    return await on_each_node(wire, namespace)
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -109,6 +114,45 @@ async def test_what_one_node_gives_is_not_lost_for_the_fault_of_another(
     await join(store, bad)
     await wire("XADD", bad.stream, "6-0", "data", "6")
     assert len(given(await store.take(joined, count=10))) == 1
+
+
+async def test_a_silent_node_keeps_nobody_from_what_others_have(
+    open_store: OpenStore, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster(primaries=3)
+    wire, store = Wire(cluster.endpoint), open_store(cluster.target, IMPATIENT)
+    members = await on_each_node(wire, "silent")
+    for each in members:
+        await fill(wire, each.stream, 1)
+        await join(store, each, start="$")
+    # The last of them is the last node's.
+    *others, _ = members
+    for each in others:
+        await wire("XADD", each.stream, "5-0", "data", "5")
+    await wire.aclose()
+    cluster.nodes[-1].pause()
+    try:
+        async with asyncio.timeout(0.9 * IMPATIENT.command):
+            taken = await store.take(members, count=10, block_ms=1000)
+    finally:
+        cluster.nodes[-1].resume()
+
+    assert sorted(one.stream for one in taken) == sorted(each.stream for each in others)
+
+
+async def test_whoever_waits_for_silent_nodes_waits_no_longer_in_company(
+    open_store: OpenStore, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster()
+    store = open_store(cluster.target, IMPATIENT)
+    cluster.pause()
+    try:
+        async with asyncio.timeout(2 * (IMPATIENT.connect + IMPATIENT.command)):
+            outcomes = await asyncio.gather(*(store.ping() for _ in range(20)), return_exceptions=True)
+    finally:
+        cluster.resume()
+
+    assert {type(each) for each in outcomes} == {Unavailable}
 
 
 async def test_one_node_that_answers_is_enough_to_begin_with(

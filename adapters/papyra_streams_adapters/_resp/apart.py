@@ -1,30 +1,36 @@
 """Reading streams that one command cannot read, since they lie in different slots of a cluster."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import anyio
 
 from papyra_streams.errors import StreamsError
 from papyra_streams.ports import Delivered, Member
+from papyra_streams.tasks import DetachedTask, spawn
 
 _Take = Callable[[Sequence[Member], int], Awaitable[list[Delivered]]]
+_Name = tuple[str, str, str]
 
 # No read can be called back, and what one of them finds is handed out when all have returned: it waits for the others
 # so many milliseconds, at most.
 _LONGEST_WAIT_MS = 100
+# A node that takes longer than that, in seconds, keeps nobody waiting: what it gives comes with a later read.
+_LONGEST_SILENCE = 0.3
 
 
 class Apart:
     """Reads them all at the same time, each on its own node: first what there is, and only then, if need be, waits."""
 
     def __init__(self) -> None:
-        self._owed: dict[tuple[str, str, str], StreamsError] = {}
+        self._under_way: dict[_Name, DetachedTask[list[Delivered]]] = {}
+        self._owed: dict[_Name, StreamsError] = {}
 
     async def take(self, parts: Sequence[Sequence[Member]], block_ms: int, take: _Take) -> list[Delivered]:
         """Return what all parts have, or what they get within ``block_ms``.
 
         What one part has is not lost for the failure of another, which is raised by the next call, as it is here if
-        there is nothing else.
+        there is nothing else; nor does it wait for one that is silent, whose answer comes with a later call.
 
         :param parts: members whose streams one command can read
         :param take: reads one part, and waits for so many milliseconds
@@ -38,23 +44,28 @@ class Apart:
         return await self._take_all(parts, min(block_ms, _LONGEST_WAIT_MS), take)
 
     async def _take_all(self, parts: Sequence[Sequence[Member]], block_ms: int, take: _Take) -> list[Delivered]:
-        found: list[Delivered] = []
-        errors: list[tuple[Sequence[Member], StreamsError]] = []
-
-        async def take_one(part: Sequence[Member]) -> None:
-            try:
-                found.extend(await take(part, block_ms))
-            except StreamsError as error:
-                errors.append((part, error))
-
-        async with anyio.create_task_group() as tasks:
+        for part in parts:
+            if _name(part) not in self._under_way:
+                self._under_way[_name(part)] = spawn(partial(take, part, block_ms), name="papyra-streams take")
+        with anyio.move_on_after(block_ms / 1000 + _LONGEST_SILENCE):
             for part in parts:
-                tasks.start_soon(take_one, part)
+                await self._under_way[_name(part)].wait()
+        return await self._answers([_name(part) for part in parts])
+
+    async def _answers(self, names: Sequence[_Name]) -> list[Delivered]:
+        found: list[Delivered] = []
+        errors: dict[_Name, StreamsError] = {}
+        for name in names:
+            if self._under_way[name].done:
+                try:
+                    found += await self._under_way.pop(name).result()
+                except StreamsError as error:
+                    errors[name] = error
         if errors and not found:
-            raise errors[0][1]
-        self._owed |= {_name(part): error for part, error in errors}
+            raise next(iter(errors.values()))
+        self._owed |= errors
         return found
 
 
-def _name(part: Sequence[Member]) -> tuple[str, str, str]:
+def _name(part: Sequence[Member]) -> _Name:
     return part[0].stream, part[0].group, part[0].consumer

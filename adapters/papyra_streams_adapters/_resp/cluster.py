@@ -11,7 +11,7 @@ from papyra_streams.errors import Indeterminate, Rejected, StreamsError, Unavail
 from papyra_streams.ports import Timeouts
 
 from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
-from .errors import Redirected
+from .errors import Redirected, again
 from .nodes import Connect, Nodes
 from .racing import Race
 from .slots import Address, SlotMap, slot_map, slot_of
@@ -48,6 +48,7 @@ class ClusterClient(RespClient):
         self._told_by = _address_of(cluster.nodes[0])
         self._doubtful: set[Address] = set()
         self._asking = anyio.Lock()
+        self._failure: tuple[float, StreamsError] | None = None
 
     def place(self, key: str) -> int:
         """Return the key's slot: a cluster refuses commands whose keys lie in several."""
@@ -145,9 +146,17 @@ class ClusterClient(RespClient):
     async def _known(self) -> SlotMap:
         if self._map and not self._is_due():
             return self._map
+        began = anyio.current_time()
         async with self._asking:
+            if self._failure and self._failure[0] >= began:
+                # Whoever waited meanwhile would only wait as long for the same.
+                raise again(self._failure[1])
             if self._map is None or self._is_due():
-                self._map = await self._ask_nodes()
+                try:
+                    self._map = await self._ask_nodes()
+                except StreamsError as error:
+                    self._failure = anyio.current_time(), error
+                    raise
             return self._map
 
     def _is_due(self) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from copy import copy
 
 from papyra_streams.errors import (
     AuthenticationFailed,
@@ -117,6 +118,13 @@ def _redirected(code: str, text: str) -> Redirected | None:
         return None
     address = Address(match["host"], int(match["port"]))
     return Redirected(f"The server answered {code}: {match[0]}.", code=code, slot=int(match["slot"]), address=address)
+
+
+def again(error: StreamsError) -> StreamsError:
+    """Return the error for somebody else who gets it: one that is raised twice gathers both tracebacks."""
+    other = copy(error)
+    other.__cause__ = error.__cause__
+    return other
 
 
 def unreachable(endpoint: object, reason: str) -> Unavailable:

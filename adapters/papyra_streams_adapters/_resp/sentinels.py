@@ -19,6 +19,7 @@ from papyra_streams.ports import Timeouts
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
+from .errors import again
 from .nodes import Connect, Nodes
 from .racing import Race
 from .replies import items, number, pairs, text
@@ -62,6 +63,9 @@ class SentinelClient(RespClient):
         self._told_at = float("-inf")
         self._asking = anyio.Lock()
         self._check: DetachedTask[None] | None = None
+        # That was waited for in vain; nobody waits for it once more.
+        self._given_up: DetachedTask[None] | None = None
+        self._failure: tuple[float, StreamsError] | None = None
 
     async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:
         """Run one command on the primary."""
@@ -103,9 +107,11 @@ class SentinelClient(RespClient):
             return await self._found(began=anyio.current_time())
         if age > _FRESH and (self._check is None or self._check.done):
             self._check = spawn(self._look_again, name="papyra-streams ask Sentinels")
-        if age > _IDLE and self._check:
-            with anyio.move_on_after(_WAIT_WHEN_IDLE):
+        if age > _IDLE and self._check and self._check is not self._given_up:
+            with anyio.move_on_after(_WAIT_WHEN_IDLE) as waiting:
                 await self._check.wait()
+            if waiting.cancelled_caught:
+                self._given_up = self._check
         return self._primary
 
     async def _look_again(self) -> None:
@@ -117,9 +123,16 @@ class SentinelClient(RespClient):
 
     async def _found(self, *, began: float) -> Address:
         async with self._asking:
-            if self._primary is None or self._is_doubtful or self._told_at < began:
+            if self._primary is not None and not self._is_doubtful and self._told_at >= began:
+                return self._primary
+            if self._failure and self._failure[0] >= began:
+                # Whoever waited meanwhile would only wait as long for the same.
+                raise again(self._failure[1])
+            try:
                 return await self._find()
-            return self._primary
+            except StreamsError as error:
+                self._failure = anyio.current_time(), error
+                raise
 
     async def _find(self) -> Address:
         named = await self._ask_sentinels()

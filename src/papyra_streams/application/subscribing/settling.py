@@ -64,7 +64,7 @@ class Settling:
         self._outages = {state: Outage(f"{what} entries of group {cfg.group!r}") for state, what in _DOING.items()}
         self._ending = anyio.Event()
         self._handled: defaultdict[Source, list[Delivery]] = defaultdict(list)
-        self._acknowledging: DetachedTask[None] | None = None
+        self._acknowledging: dict[Source, DetachedTask[None]] = {}
         self._tasks: dict[object, DetachedTask[None]] = {}
         # When each of those that wait here is to be delivered again.
         self._kept: dict[Delivery, float] = {}
@@ -82,8 +82,12 @@ class Settling:
         for delivery in deliveries:
             delivery.state = State.SETTLING
             self._handled[delivery.source].append(delivery)
-        if self._acknowledging is None or self._acknowledging.done:
-            self._acknowledging = spawn(self._acknowledge_all, name="papyra-streams acknowledge")
+        # Each stream by itself, since the node of a cluster that one is on may be away while those of others are not.
+        for source in self._handled:
+            task = self._acknowledging.get(source)
+            if task is None or task.done:
+                call = partial(self._acknowledge_all, source)
+                self._acknowledging[source] = spawn(call, name="papyra-streams acknowledge")
 
     async def give_back(self, deliveries: Sequence[Delivery], delay: float | None, error: str) -> None:
         """Have some delivered again, after a delay, or put in quarantine where that was the last attempt."""
@@ -132,7 +136,7 @@ class Settling:
     async def finish(self) -> None:
         """Settle what is decided, and hand the rest over to whoever takes it first."""
         self.end()
-        for task in [*self._tasks.values(), *filter(None, [self._acknowledging])]:
+        for task in [*self._tasks.values(), *self._acknowledging.values()]:
             await task.wait()
         # Each has failed, and is to be left alone for a while; but in order, the next leader takes it at once.
         now = anyio.current_time()
@@ -172,11 +176,9 @@ class Settling:
         if delivery.is_open and not self._ending.is_set():
             await self.give_back([delivery], None, "cancelled")
 
-    async def _acknowledge_all(self) -> None:
-        while self._handled:
-            # The oldest first: a busy stream is not to keep the others waiting.
-            deliveries = self._handled.pop(next(iter(self._handled)))
-            for source, some in _steps(deliveries):
+    async def _acknowledge_all(self, source: Source) -> None:
+        while deliveries := self._handled.pop(source, None):
+            for _, some in _steps(deliveries):
                 ids = [delivery.entry_id for delivery in some]
                 done = await self._settle(some, partial(self._store.settle, source.member, ids), State.ACKNOWLEDGED)
                 self._metrics.entries_acknowledged += len(done)

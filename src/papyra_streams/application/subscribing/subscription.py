@@ -156,17 +156,16 @@ class Subscription:
         outage = Outage(f"Renewing leases of group {self.cfg.group!r}")
         while not self._is_closed.is_set():
             await pause(self.cfg.renew_interval, self._is_closed)
-            failure: StreamsError | None = None
-            for renew in renewals:
-                try:
-                    await renew()
-                except GroupMissing:
-                    # The reading makes it good. Until then nobody else has what is in hand.
-                    continue
-                except StreamsError as error:
-                    failure = error
-            if failure:
-                outage.next_delay(failure)
+            failures: list[Exception] = []
+            # Together, since the node of a cluster that a stream is on may be away while those of others are not.
+            async with anyio.create_task_group() as renewing:
+                for renew in renewals:
+                    renewing.start_soon(_renew_one, renew, failures)
+            for failure in failures:
+                if not isinstance(failure, StreamsError):
+                    raise failure
+            if failures:
+                outage.next_delay(failures[0])
             else:
                 outage.is_over()
 
@@ -179,6 +178,16 @@ class Subscription:
             lost += [delivery for delivery in some if delivery.entry_id in not_own]
         # Together, so that none of them has its turn since one before it is lost.
         self.settling.lose([delivery for delivery in lost if delivery.is_open])
+
+
+async def _renew_one(renew: Callable[[], Awaitable[None]], failures: list[Exception]) -> None:
+    try:
+        await renew()
+    except GroupMissing:
+        # The reading makes it good. Until then nobody else has what is in hand.
+        return
+    except Exception as error:  # noqa: BLE001 -- a task group would wrap it; it is raised where all have ended
+        failures.append(error)
 
 
 def _order(cfg: SubscriptionConfig) -> Order:
