@@ -81,7 +81,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
-    """Measure writing, reading, maintenance: `-- --servers DIR` on the servers there, else the embedded one."""
+    """Measure speed, clusters and sizes: `-- --servers DIR` on the servers there, else the embedded one."""
     session.install(*group("bench"), f"{wheel()}[all,contract]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

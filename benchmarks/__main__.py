@@ -41,7 +41,7 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which of them, or which part, writing, reading or maintenance; again for each."
+            help="Which of them, or which part: writing, reading, maintenance, cluster, sizing; again for each."
             " Default: redis-8.6 and valkey-9.1, and all parts."
         ),
     ] = None,
@@ -79,7 +79,12 @@ def _measure(program: Program, how: _How, console: Console) -> tuple[Findings, l
         console.status(server.name) as status,
     ):
         findings = plan.measure(
-            server, how.drivers, how.parts, rounds=how.rounds, say=lambda now: status.update(f"{server.name}: {now}")
+            server,
+            how.drivers,
+            how.parts,
+            rounds=how.rounds,
+            core=how.cores.server,
+            say=lambda now: status.update(f"{server.name}: {now}"),
         )
     outcomes = bars.outcomes(findings.samples, how.drivers)
     report.show(console, findings, outcomes)

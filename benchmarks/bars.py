@@ -19,6 +19,12 @@ SCANNED = "full scan"
 COMPACTED = "compaction"
 PINGED = "PING while compacting"
 CLIENT = "client's memory"
+BYTES = "bytes"
+SYSTEMS_MANY = "12 systems, record_many"
+SYSTEMS_TASKS = "12 systems, tasks"
+SYSTEMS_CALLS = "12 systems, calls"
+HOT_MANY = "hot system, record_many"
+HOT_TASKS = "hot system, tasks"
 
 FLOOR = "nothing stored"
 PAPYRA = "papyra"
@@ -27,6 +33,10 @@ CLAIMED = "claim_idle + 1 s"
 XTRIM = "XTRIM MINID ="
 ALLOWED_WAIT = "10 ms"
 ALLOWED_MEMORY = "64 MiB"
+
+BUSIEST = "busiest CPU"
+PER_CPU_SECOND = "per CPU second"
+PER_CLIENT_SECOND = "per client's CPU second"
 
 
 def singly(driver: str) -> str:
@@ -52,6 +62,26 @@ def few(driver: str) -> str:
 def exact(driver: str) -> str:
     """Name the backend whose compaction leaves nothing in place."""
     return f"{driver}, exactly"
+
+
+def on_one(driver: str) -> str:
+    """Name the backends whose streams are on one server."""
+    return f"{driver}, 1 node"
+
+
+def on_three(driver: str) -> str:
+    """Name the backends whose streams are on a cluster of three primaries."""
+    return f"{driver}, 3 nodes"
+
+
+def whole(driver: str) -> str:
+    """Name the backend whose events are one stream of a cluster."""
+    return f"{driver}, partitions=1"
+
+
+def divided(driver: str) -> str:
+    """Name the backend whose events are divided among the primaries."""
+    return f"{driver}, partitions=3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +136,7 @@ def comparisons(drivers: Sequence[str]) -> Iterator[Comparison]:
     yield from _of_writing(drivers)
     yield from _of_reading(drivers)
     yield from _of_maintenance(drivers)
+    yield from _of_cluster(drivers)
 
 
 def _of_writing(drivers: Sequence[str]) -> Iterator[Comparison]:
@@ -156,6 +187,29 @@ def _of_maintenance(drivers: Sequence[str]) -> Iterator[Comparison]:
         yield Comparison(measure=PINGED, contender=driver, beside=ALLOWED_WAIT, quantity="p99", bar=within)
     for driver in drivers:
         yield Comparison(measure=CLIENT, contender=driver, beside=ALLOWED_MEMORY, quantity="bytes", bar=within)
+
+
+def _of_cluster(drivers: Sequence[str]) -> Iterator[Comparison]:
+    quantities = (
+        ("rate", Bar(bound=0.9)),
+        (BUSIEST, Bar(bound=0.6, at_most=True)),
+        (PER_CPU_SECOND, None),
+        (PER_CLIENT_SECOND, None),
+    )
+    for measures, contender, beside in (
+        ((SYSTEMS_MANY, SYSTEMS_TASKS, SYSTEMS_CALLS), on_three, on_one),
+        ((HOT_MANY, HOT_TASKS), divided, whole),
+    ):
+        for measure in measures:
+            for driver in drivers:
+                for quantity, bar in quantities:
+                    yield Comparison(
+                        measure=measure,
+                        contender=contender(driver),
+                        beside=beside(driver),
+                        quantity=quantity,
+                        bar=bar,
+                    )
 
 
 def outcomes(samples: Samples, drivers: Sequence[str]) -> list[Outcome]:

@@ -21,12 +21,12 @@ class Bystanders:
     def share(self) -> float | None:
         """Return the share of all cores' time that neither this process, nor what it started, nor the server used.
 
-        What the machine's host gave to others counts too. None where the system does not tell.
+        What the machine's host gave to others counts too. None where the system does not tell, or nothing was watched.
         """
         if self._begun is None or (now := self._seconds()) is None:
             return None
         others, whole = (after - before for before, after in zip(self._begun, now, strict=True))
-        return max(others, 0.0) / whole
+        return max(others, 0.0) / whole if whole else None
 
     def _seconds(self) -> tuple[float, float] | None:
         if sys.platform != "linux":

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 import anyio
 from papyra.persistence.models import PersistedEvent
 
-from . import bars, makers, memory, reading, writes
+from . import bars, growing, makers, memory, reading, sizing, writes
 from .bystanders import Bystanders
 from .events import persisted
 from .maintaining import memory as clients
 from .maintaining import plan as maintaining
 from .memory import QueuedRecord
 from .rounds import Measurement, Samples, play
-from .servers import RunningServer
+from .servers import RunningServer, running_cluster
 
 WRITING = "writing"
 READING = "reading"
 MAINTENANCE = "maintenance"
-PARTS = (WRITING, READING, MAINTENANCE)
+CLUSTER = "cluster"
+SIZING = "sizing"
+PARTS = (WRITING, READING, MAINTENANCE, CLUSTER, SIZING)
 
 EVENTS = 10_000
 QUEUED = 5000
@@ -44,9 +46,18 @@ class Findings:
 
 
 def measure(
-    server: RunningServer, drivers: Sequence[str], parts: Collection[str], *, rounds: int, say: Callable[[str], None]
+    server: RunningServer,
+    drivers: Sequence[str],
+    parts: Collection[str],
+    *,
+    rounds: int,
+    core: int | None,
+    say: Callable[[str], None],
 ) -> Findings:
-    """Measure one server with every driver: these parts of `PARTS`."""
+    """Measure one server with every driver: these parts of `PARTS`.
+
+    :param core: where further servers run
+    """
     events = persisted(EVENTS)
     size = anyio.run(makers.entry_size, server, drivers[0])
     measures: list[list[Measurement]] = []
@@ -58,6 +69,11 @@ def measure(
         measures += maintaining.measurements(server, drivers, events)
     bystanders = Bystanders(server)
     samples = play(measures, rounds=rounds, say=say)
+    if CLUSTER in parts:
+        # It comes after the rest, which its nodes would disturb.
+        with running_cluster(server.program, core) as cluster:
+            measures = growing.measurements(server, cluster, drivers, events)
+            samples.found.update(play(measures, rounds=rounds, say=say).found)
     share = bystanders.share()
     if READING in parts:
         say("the memory of workers")
@@ -65,6 +81,8 @@ def measure(
     if MAINTENANCE in parts:
         say("the memory of clients")
         samples.add(bars.CLIENT, anyio.run(clients.measure, server, drivers, events))
+    if SIZING in parts:
+        samples.add(bars.BYTES, anyio.run(sizing.measure, server, drivers[0], say))
     return Findings(
         server=server.name,
         version=server.version,

@@ -8,11 +8,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import bars, plan, writes
+from . import bars, plan, sizing, writes
 from .bars import Outcome
+from .growing import plan as growing
+from .growing import writing as turns
 from .maintaining import compacting, listing, shelf
 from .maintaining import memory as clients
-from .plan import MAINTENANCE, READING, WRITING, Findings
+from .plan import CLUSTER, MAINTENANCE, READING, SIZING, WRITING, Findings
 from .reading import memory, takeover
 from .reading import plan as readings
 
@@ -37,18 +39,29 @@ _SIZES = {
         f" {listing.CALLS_OF_PAPYRA} by papyra; {compacting.TIMES} times compacted to {shelf.KEPT:,};"
         f" once: all of that by one client, with {clients.BAD:,} bad ones."
     ),
+    CLUSTER: (
+        f"Cluster, in a round, {turns.TURNS} times by turns: {turns.MANY:,} records for record_many,"
+        f" {turns.TASKS:,} tasks, {turns.CALLS:,} calls, by {growing.SYSTEMS} actor systems in sum;"
+        f" the first two by one of {growing.ACTORS} actors."
+    ),
+    SIZING: "Sizing, once.",
 }
 
 
 def show(console: Console, findings: Findings, outcomes: Sequence[Outcome]) -> None:
     """Print one server's table, what it is to be read with, and which bars are missed."""
-    console.print(_table(findings, outcomes))
+    if outcomes:
+        console.print(_table(findings, outcomes))
+    if SIZING in findings.parts:
+        head, *rows = sizing.rows(findings.samples)
+        console.print(_tabulated(findings, head, rows))
     console.print(sizes(findings))
     for line in remarks(findings):
         console.print(line)
     missed = [outcome for outcome in outcomes if outcome.is_met is False]
     judged = [outcome for outcome in outcomes if outcome.is_met is not None]
-    console.print(f"[bold]{len(judged) - len(missed)} of {len(judged)} bars met[/]")
+    if judged:
+        console.print(f"[bold]{len(judged) - len(missed)} of {len(judged)} bars met[/]")
     for outcome in missed:
         each = outcome.comparison
         console.print(
@@ -71,6 +84,8 @@ def remarks(findings: Findings) -> Iterator[str]:
         yield from _remarks_on_reading(findings)
     if MAINTENANCE in findings.parts:
         yield from _remarks_on_maintenance(findings)
+    if CLUSTER in findings.parts:
+        yield from _remarks_on_cluster(findings)
 
 
 def _remarks_on_writing(findings: Findings) -> Iterator[str]:
@@ -116,8 +131,15 @@ def _remarks_on_maintenance(findings: Findings) -> Iterator[str]:
             yield f"{bars.CLIENT} at most by the end of each step, {driver}: {', '.join(steps)}"
 
 
+def _remarks_on_cluster(findings: Findings) -> Iterator[str]:
+    for measure in (bars.SYSTEMS_MANY, bars.HOT_MANY):
+        shares = [share for found in findings.samples.found[measure].values() for share in found[turns.FULLEST]]
+        of_three = max(share for share in shares if share < 1)
+        yield f"{measure}: of three nodes the fullest had {of_three:.0%} of the records"
+
+
 def _table(findings: Findings, outcomes: Sequence[Outcome]) -> Table:
-    table = Table(*_COLUMNS, title=f"{findings.version} ({findings.server})", box=SIMPLE_HEAD, padding=(0, 1))
+    table = _tabulated(findings, _COLUMNS, [])
     previous = ""
     for outcome in outcomes:
         if outcome.comparison.measure != previous and previous:
@@ -128,12 +150,24 @@ def _table(findings: Findings, outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
+def _tabulated(findings: Findings, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*head, title=f"{findings.version} ({findings.server})", box=SIMPLE_HEAD, padding=(0, 1))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def as_markdown(findings: Findings, outcomes: Sequence[Outcome]) -> str:
     """Return one server's table for a page."""
-    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_cells(outcome) for outcome in outcomes)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    tables = [[_COLUMNS, *(_cells(outcome) for outcome in outcomes)], list(sizing.rows(findings.samples))]
+    shown = "\n\n".join(_as_markdown(rows) for rows in tables if len(rows) > 1)
     listed = "\n".join(f"- {line}" for line in remarks(findings))
-    return f"### {findings.version}\n\n{sizes(findings)}\n\n{table}\n\n{listed}\n"
+    return f"### {findings.version}\n\n{sizes(findings)}\n\n{shown}\n\n{listed}\n"
+
+
+def _as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *others = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *others])
 
 
 def as_json(findings: Findings, outcomes: Sequence[Outcome]) -> dict[str, object]:
@@ -153,6 +187,14 @@ def as_json(findings: Findings, outcomes: Sequence[Outcome]) -> dict[str, object
             "few": shelf.FEW,
             "bad": clients.BAD,
             "listed": listing.LIMIT,
+        },
+        "cluster": {
+            "systems": growing.SYSTEMS,
+            "actors": growing.ACTORS,
+            "turns": turns.TURNS,
+            "record_many": turns.MANY,
+            "tasks": turns.TASKS,
+            "calls": turns.CALLS,
         },
         "samples": findings.samples.found,
         "bytes of a queued record": {name: dataclasses.asdict(queued) for name, queued in findings.queued.items()},
@@ -205,5 +247,9 @@ def _with_unit(value: float, quantity: str) -> str:
             return f"{value:#.3g} s"
         case "bytes":
             return f"{value * _IN_MEGABYTES:.1f} MB"
+        case bars.BUSIEST:
+            return f"{value:.0%}"
+        case bars.PER_CPU_SECOND | bars.PER_CLIENT_SECOND:
+            return f"{value:,.0f}"
         case _:
             return f"{value * _IN_MICROSECONDS:,.0f} µs"

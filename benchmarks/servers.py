@@ -1,17 +1,20 @@
 """The servers that are measured: one process each, of this run's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from papyra_streams import drivers
 from papyra_streams_contract.processes import ServerProcess
-from papyra_streams_contract.sources import EmbeddedSource, InstalledProgram
+from papyra_streams_contract.servers import PrivateServer
+from papyra_streams_contract.sources import EmbeddedSource
+from papyra_streams_contract.topologies.clusters import Cluster
 from papyra_streams_contract.wire import ask_once
 
 from . import cores
 
+PRIMARIES = 3
 _USUAL = ("redis-8.6", "valkey-9.1")
 
 
@@ -40,12 +43,18 @@ class RunningServer:
     """A server that runs for the measurements alone."""
 
     def __init__(self, program: Program, process: ServerProcess) -> None:
+        self.program = program
         self.name = program.name
         self.benchmark = program.benchmark
         self.endpoint = process.endpoint
         self.url = str(process.endpoint)
         self.pause = process.pause
         self.resume = process.resume
+
+    @property
+    def nodes(self) -> "Sequence[RunningServer]":
+        """Itself, as if it were a cluster of one."""
+        return [self]
 
     @property
     def version(self) -> str:
@@ -61,6 +70,11 @@ class RunningServer:
         return float(facts["used_cpu_user"]) + float(facts["used_cpu_sys"])
 
     @property
+    def used_memory(self) -> int:
+        """How many bytes the server has allocated."""
+        return int(self._facts("memory")["used_memory"])
+
+    @property
     def frees_memory(self) -> bool:
         """Whether a thread of the server still frees what removed keys had."""
         return self._facts("memory")["lazyfree_pending_objects"] != "0"
@@ -73,6 +87,14 @@ class RunningServer:
         """Count the entries of a stream."""
         return int(self._ask(f"XLEN {stream}")[1:])
 
+    def persistence(self, name: str) -> int:
+        """Return a number that the server has of its files."""
+        return int(self._facts("persistence")[name])
+
+    def serves(self, key: str) -> bool:
+        """Tell whether it has the slot of a key, as the node of a cluster."""
+        return not ask_once(self.endpoint, f"EXISTS {key}").startswith(b"-MOVED")
+
     def _facts(self, section: str) -> dict[str, str]:
         lines = self._ask(f"INFO {section}").decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
@@ -82,6 +104,18 @@ class RunningServer:
         if reply.startswith(b"-"):
             raise NoServer(f"{self.name} refuses {command}: {reply.decode(errors='replace')}")
         return reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningCluster:
+    """The primaries of a cluster that runs for the measurements alone."""
+
+    url: str
+    nodes: Sequence[RunningServer]
+
+
+Place = RunningServer | RunningCluster
+"""Where streams are."""
 
 
 def find(directory: Path | None, names: list[str]) -> list[Program]:
@@ -105,19 +139,34 @@ def find(directory: Path | None, names: list[str]) -> list[Program]:
 @contextmanager
 def running(program: Program, core: int | None) -> Iterator[RunningServer]:
     """Run a server on one core, with nothing written to disk."""
-    with cores.on(core):
-        process = _start(program)
-    try:
+    process = ServerProcess(_path(program))
+    with _started(process, core):
         yield RunningServer(program, process)
+
+
+@contextmanager
+def running_cluster(program: Program, core: int | None) -> Iterator[RunningCluster]:
+    """Run a cluster of three primaries, which share the slots, all on one core, with nothing written to disk."""
+    cluster = Cluster(_path(program), primaries=PRIMARIES)
+    with _started(cluster, core):
+        yield RunningCluster(url=cluster.url, nodes=[RunningServer(program, node) for node in cluster.nodes])
+
+
+@contextmanager
+def _started(server: PrivateServer, core: int | None) -> Iterator[None]:
+    try:
+        with cores.on(core):
+            server.start()
+        yield
     finally:
-        process.stop()
+        server.stop()
 
 
-def _start(program: Program) -> ServerProcess:
+def _path(program: Program) -> Path:
     if program.directory is not None:
-        return InstalledProgram(program.name, (program.directory / "bin" / "server").absolute()).private()
+        return (program.directory / "bin" / "server").absolute()
     source = EmbeddedSource(drivers.embedded_servers())
     try:
-        return source.private()
+        return source.program
     finally:
         source.stop()
