@@ -1,6 +1,7 @@
 """Connection URLs, which every driver understands alike."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,13 @@ def test_credentials_may_be_asked_for_each_time() -> None:
     assert "s3cret" not in repr(login())
 
 
+def test_what_asks_for_credentials_is_not_shown_with_what_it_was_made_of() -> None:
+    config = RedisStreamsConfig("redis://h", driver="redis", credentials=partial(Credentials, password="s3cret"))
+
+    assert "credentials=<class 'functools.partial'>" in repr(config)
+    assert "s3cret" not in repr(config)
+
+
 def test_a_password_is_part_of_what_is_compared() -> None:
     assert parse_url("redis://:one@localhost") != parse_url("redis://:two@localhost")
 
@@ -199,6 +207,9 @@ def test_a_server_is_shown_without_user_and_password(url: str, shown: str) -> No
         ("redis://h,i", "names several hosts; write redis+cluster:// or redis+sentinel://."),
         ("redis+cluster://", "names no host; write redis+cluster://host,host."),
         ("redis+cluster://h,", "names no host"),
+        ("redis+cluster://h:1, i:2", "names no host"),
+        ("redis+cluster://u:p@h:1,u:p@i:2", "name the user and the password once, before the first host"),
+        ("redis+sentinel://u:p@h:1,u:p@i:2/orders", "name the user and the password once"),
         ("redis+cluster://h,:7000", "names no host"),
         ("redis+cluster://h:1,h:port", "malformed"),
         ("redis+cluster://h/1", "a cluster has number 0 alone; use `prefix`"),

@@ -5,6 +5,7 @@ import shlex
 import socket
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -23,12 +24,11 @@ LOCALHOST = "127.0.0.1"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 START_SECONDS = 10.0
 # Systems give other ports to whoever connects somewhere, also while a server is killed that is to come back.
-_PORTS = range(10_000, 22_000)
+_PORTS = range(10_000, 20_000)
 # The members of a cluster talk to each other on the port so far above.
 _CLUSTER_BUS = 10_000
-
-
-_given: set[int] = set()
+# Several are chosen before the first of those servers has started; a long run needs more than there are.
+_chosen: deque[int] = deque(maxlen=1000)
 
 
 class ServerFailed(Exception):
@@ -176,10 +176,8 @@ def free_port() -> int:
     """Return a port that nobody listens on, nor on the one for a cluster's own talk that goes with it."""
     while True:
         port = random.choice(_PORTS)
-        pair = {port, port + _CLUSTER_BUS}
-        # Several are often chosen before the first of those servers has started.
-        if not pair & _given and all(map(_is_free, pair)):
-            _given.update(pair)
+        if port not in _chosen and _is_free(port) and _is_free(port + _CLUSTER_BUS):
+            _chosen.append(port)
             return port
 
 

@@ -263,7 +263,6 @@ async def test_a_replica_that_takes_over_is_found(
     store = open_store(cluster.target, IMPATIENT)
     try:
         replica.start()
-        await store.append("s", [b"1"], mark=mark("s", 1))
 
         async def is_in_sync() -> bool:
             knows = b"slave " in cluster.nodes[0].ask("CLUSTER NODES")
@@ -273,6 +272,7 @@ async def test_a_replica_that_takes_over_is_found(
             return b"role:master" in replica.ask("INFO replication")
 
         await eventually(is_in_sync)
+        await store.append("s", [b"1"], mark=mark("s", 1))
         replica.ask("CLUSTER FAILOVER TAKEOVER")
         await eventually(has_taken_over)
 

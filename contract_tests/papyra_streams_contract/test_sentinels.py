@@ -193,6 +193,19 @@ async def test_a_service_that_nobody_knows_is_a_mistake(open_store: OpenStore, s
         await store.ping()
 
 
+async def test_one_sentinel_that_knows_nothing_is_no_mistake_while_others_are_away(
+    open_store: OpenStore, watch: Watch
+) -> None:
+    watched = watch()
+    ask_once(watched.sentinels[0].endpoint, f"SENTINEL REMOVE {SERVICE}")
+    nobody = Endpoint(host=LOCALHOST, port=free_port())
+    known = service(watched)
+    store = open_store(replace(known, sentinels=(*known.sentinels, nobody)), IMPATIENT)
+
+    with pytest.raises(Unavailable):
+        await store.ping()
+
+
 async def test_servers_are_no_sentinels(open_store: OpenStore, server: Server) -> None:
     store = open_store(replace(service(server), sentinels=(server.endpoint,)), Timeouts())
 

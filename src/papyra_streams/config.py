@@ -142,6 +142,8 @@ class RedisStreamsConfig:
         """Show the settings without the password."""
         shown = {name: getattr(self, name) for name in self.__dataclass_fields__}
         shown["url"] = without_password(self.url)
+        # What it was made of may be a secret.
+        shown["credentials"] = self.credentials and type(self.credentials)
         return f"RedisStreamsConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 

@@ -41,10 +41,13 @@ def adopt(client: object) -> tuple[str, Server]:
     :raises InvalidValue: if no driver knows such clients, or this one leads nowhere
     :raises ConfigurationError: if two distributions know them
     """
-    library = type(client).__module__.partition(".")[0]
+    known_libraries = {point.name for point in entry_points(group=_CLIENTS)}
+    # It may be of a class that the user derived from the library's.
+    libraries = [kind.__module__.partition(".")[0] for kind in type(client).__mro__]
+    library = next((name for name in libraries if name in known_libraries), libraries[0])
     points = entry_points(group=_CLIENTS, name=library)
     if not points:
-        known = ", ".join(sorted({point.name for point in entry_points(group=_CLIENTS)}))
+        known = ", ".join(sorted(known_libraries))
         raise InvalidValue(f"`client` must be a client of one of {known}, not a {type(client).__name__} of {library}.")
     server_of = cast("Callable[[object], Server]", _sole(f"What reads clients of {library!r}", points).load())
     return library, server_of(client)

@@ -79,12 +79,15 @@ class Endpoint:
         """
         if self.credentials is None:
             return Credentials(username=self.username, password=self.password)
+        found: object = None
+        failed_with = ""
         try:
             given = self.credentials()
             found = await given if isawaitable(given) else given
-        except Exception as error:
-            # Its message may hold what it was about to return.
-            raise Unavailable(f"The callable `credentials` failed with {type(error).__name__}.") from error
+        except Exception as error:  # noqa: BLE001 -- its message may hold what it was about to return, and is not kept
+            failed_with = type(error).__name__
+        if failed_with:
+            raise Unavailable(f"The callable `credentials` failed with {failed_with}.")
         if not isinstance(found, Credentials):
             raise InvalidValue(f"The callable `credentials` must return Credentials, not {type(found).__name__}.")
         return found

@@ -30,5 +30,10 @@ def _context(tls: Tls, _stamps: tuple[int, ...]) -> ssl.SSLContext:
     # With a file of its own, the system's authorities are not trusted.
     context = ssl.create_default_context(cafile=tls.ca)
     if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key)
+        context.load_cert_chain(tls.cert, tls.key, password=_refuse)
     return context
+
+
+def _refuse() -> str:
+    # OpenSSL would ask for it at the terminal, and hold up everything else meanwhile.
+    raise ValueError("the key is encrypted")

@@ -139,6 +139,8 @@ def _parts(split: SplitResult, kind: str, topology: str) -> _Parts:
         raise InvalidUrl("`url` has a part after '#', which means nothing here; percent-encode a '#' as %23.")
     credentials, _, addresses = split.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
+    if topology and "@" in credentials:
+        raise InvalidUrl("`url` has an '@' too many: name the user and the password once, before the first host.")
     if not addresses and kind != "unix":
         raise _no_host(split.scheme)
     given = parse_qs(split.query, keep_blank_values=True)
@@ -267,7 +269,7 @@ def _all_addresses(parts: _Parts, default_port: int) -> Iterable[tuple[str, int]
 
 def _address(parts: _Parts, text: str, default_port: int) -> tuple[str, int]:
     host, port = _host_and_port(text)
-    if not host:
+    if not host or host != host.strip():
         raise _no_host(parts.scheme)
     return host, default_port if port is None else port
 

@@ -174,6 +174,14 @@ def test_anything_else_is_refused(client: object, message: str) -> None:
         RedisStreamsPersistence(client=client)
 
 
+class Instrumented(redis.asyncio.Redis):
+    """A client of a class that the user derived."""
+
+
+def test_a_client_may_be_of_a_class_that_the_user_derived() -> None:
+    assert drivers.adopt(Instrumented(host="h")) == ("redis", Endpoint(host="h"))
+
+
 def test_the_client_decides_on_the_driver() -> None:
     backend = RedisStreamsPersistence(RedisStreamsConfig(driver="redis"), client=coredis.Redis(host="h"))
 

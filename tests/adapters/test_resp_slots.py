@@ -46,6 +46,7 @@ def test_a_map_tells_who_serves_a_slot() -> None:
 
     assert [known.address(slot) for slot in (0, 99, 100, 199, 200, 16383)] == [ONE, ONE, None, None, TWO, TWO]
     assert known.addresses == [ONE, TWO]
+    assert known.replicas == [Address("10.0.0.9", 7009)]
 
 
 @pytest.mark.parametrize("host", [None, b"", b"?"])

@@ -10,7 +10,7 @@ from papyra_streams.ports import Delivered, Member
 from papyra_streams.tasks import DetachedTask, spawn
 
 _Take = Callable[[Sequence[Member], int], Awaitable[list[Delivered]]]
-_Name = tuple[str, str, str]
+_Name = tuple[Member, ...]
 
 # No read can be called back, and what one of them finds is handed out when all have returned: it waits for the others
 # so many milliseconds, at most.
@@ -44,12 +44,17 @@ class Apart:
         return await self._take_all(parts, min(block_ms, _LONGEST_WAIT_MS), take)
 
     async def _take_all(self, parts: Sequence[Sequence[Member]], block_ms: int, take: _Take) -> list[Delivered]:
+        begun: list[DetachedTask[list[Delivered]]] = []
         for part in parts:
             if _name(part) not in self._under_way:
-                self._under_way[_name(part)] = spawn(partial(take, part, block_ms), name="papyra-streams take")
+                begun.append(spawn(partial(take, part, block_ms), name="papyra-streams take"))
+                self._under_way[_name(part)] = begun[-1]
+        # One that was late before keeps nobody waiting again.
         with anyio.move_on_after(block_ms / 1000 + _LONGEST_SILENCE):
-            for part in parts:
-                await self._under_way[_name(part)].wait()
+            for task in begun:
+                await task.wait()
+        if not begun:
+            await anyio.sleep(block_ms / 1000)
         return await self._answers([_name(part) for part in parts])
 
     async def _answers(self, names: Sequence[_Name]) -> list[Delivered]:
@@ -68,4 +73,4 @@ class Apart:
 
 
 def _name(part: Sequence[Member]) -> _Name:
-    return part[0].stream, part[0].group, part[0].consumer
+    return tuple(part)

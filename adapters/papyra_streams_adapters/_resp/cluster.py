@@ -11,7 +11,7 @@ from papyra_streams.errors import Indeterminate, Rejected, StreamsError, Unavail
 from papyra_streams.ports import Timeouts
 
 from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
-from .errors import Redirected, again
+from .errors import Redirected, again, nobody_told
 from .nodes import Connect, Nodes
 from .racing import Race
 from .slots import Address, SlotMap, slot_map, slot_of
@@ -25,6 +25,8 @@ _MOST_HOPS = 8
 _LONGEST_WAIT_FOR_KEYS = 2.0
 # Nodes agree anew about a second after one of them failed; to ask them more often than this (seconds) tells nothing.
 _LEAST_BETWEEN_MAPS = 0.1
+# A map that nothing has contradicted is asked for anew after so many seconds: nodes that joined since are told by it.
+_LONGEST_TRUSTED = 60.0
 # How long one node may take to tell of the others before the next one is asked as well; seconds.
 _HEAD_START = 0.3
 _ASKING: Command = ("ASKING",)
@@ -137,7 +139,8 @@ class ClusterClient(RespClient):
             return min((self._told_by, *known.addresses), key=lambda each: each in self._doubtful)
         address = known.address(slot)
         if address is None:
-            self._is_stale = True
+            # Others may know more than who was asked last.
+            self._doubt(self._told_by)
             raise Unavailable(f"No node of {self._cluster} serves slot {slot}.", code="CLUSTERDOWN")
         return address
 
@@ -155,17 +158,22 @@ class ClusterClient(RespClient):
                 try:
                     self._map = await self._ask_nodes()
                 except StreamsError as error:
+                    if self._map and not self._is_stale:
+                        return self._map
                     self._failure = anyio.current_time(), error
                     raise
             return self._map
 
     def _is_due(self) -> bool:
-        return self._is_stale and anyio.current_time() - self._asked_at >= _LEAST_BETWEEN_MAPS
+        age = anyio.current_time() - self._asked_at
+        return age >= (_LEAST_BETWEEN_MAPS if self._is_stale else _LONGEST_TRUSTED)
 
     async def _ask_nodes(self) -> SlotMap:
-        known = self._map.addresses if self._map else []
+        known, replicas = (self._map.addresses, self._map.replicas) if self._map else ([], [])
         given = [_address_of(node) for node in self._cluster.nodes]
-        candidates = sorted(dict.fromkeys([*known, *given]), key=lambda each: each in self._doubtful)
+        # All primaries may have been replaced since: whoever took over was a replica of one.
+        everybody = dict.fromkeys([*known, *given, *replicas])
+        candidates = sorted(everybody, key=lambda each: each in self._doubtful)
         race: Race[Address, tuple[Address, SlotMap]] = Race(self._ask_node, head_start=_HEAD_START)
         try:
             await race.run(candidates, enough=lambda answers: 0.0 if answers else None)
@@ -175,7 +183,7 @@ class ClusterClient(RespClient):
             raise self._why_unknown(race.errors)
         self._told_by, found = race.answers[0]
         self._is_stale = False
-        self._doubtful.clear()
+        self._doubtful.discard(self._told_by)
         self._nodes.keep({*found.addresses, *given})
         return found
 
@@ -186,17 +194,11 @@ class ClusterClient(RespClient):
         return address, found
 
     def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
-        for error in errors:
-            if isinstance(error, Rejected) and "cluster support disabled" in str(error):
-                scheme = "rediss" if self._cluster.nodes[0].tls else "redis"
-                return UnsupportedOperation(f"{self._cluster} is no cluster but a single server; write {scheme}://.")
-        telling = [error for error in errors if not isinstance(error, Unavailable | Indeterminate)]
-        if telling:
-            return telling[0]
-        reasons = " ".join(dict.fromkeys(map(str, errors)))
-        failure = Unavailable(f"No node of {self._cluster} tells who serves which slots. {reasons}")
-        failure.__cause__ = errors[-1] if errors else None
-        return failure
+        told = nobody_told(f"No node of {self._cluster} tells who serves which slots.", errors)
+        if isinstance(told, Rejected) and "cluster support disabled" in str(told):
+            scheme = "rediss" if self._cluster.nodes[0].tls else "redis"
+            return UnsupportedOperation(f"{self._cluster} is no cluster but a single server; write {scheme}://.")
+        return told
 
 
 async def _asked(node: RespClient, command: Command, *, timeout: float = 0.0) -> Reply:

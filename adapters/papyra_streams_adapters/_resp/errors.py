@@ -1,7 +1,7 @@
 """From what a server or a connection said to the error a caller can act on. Each client's own table leads here."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 
 from papyra_streams.errors import (
@@ -118,6 +118,16 @@ def _redirected(code: str, text: str) -> Redirected | None:
         return None
     address = Address(match["host"], int(match["port"]))
     return Redirected(f"The server answered {code}: {match[0]}.", code=code, slot=int(match["slot"]), address=address)
+
+
+def nobody_told(what: str, errors: Sequence[StreamsError]) -> StreamsError:
+    """Say that several servers were asked, and why none has answered; as long as one is away, that it is an outage."""
+    away = [error for error in errors if isinstance(error, Unavailable | Indeterminate)]
+    if errors and not away:
+        return errors[0]
+    failure = Unavailable(f"{what} {' '.join(dict.fromkeys(map(str, errors)))}")
+    failure.__cause__ = errors[-1] if errors else None
+    return failure
 
 
 def again(error: StreamsError) -> StreamsError:

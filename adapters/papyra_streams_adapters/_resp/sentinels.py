@@ -19,7 +19,7 @@ from papyra_streams.ports import Timeouts
 from papyra_streams.tasks import DetachedTask, spawn
 
 from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
-from .errors import again
+from .errors import again, nobody_told
 from .nodes import Connect, Nodes
 from .racing import Race
 from .replies import items, number, pairs, text
@@ -165,36 +165,25 @@ class SentinelClient(RespClient):
 
     async def _ask_sentinel(self, address: Address) -> _Word:
         sentinel, name = self._sentinels.at(address), self._service.name
-        named = await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, keys=())
+        # In this order: an address that is newer than its epoch loses nothing, an older one would prevail by it.
         state = await sentinel.call("SENTINEL", "MASTER", name, keys=())
-        if named is None:
-            raise _Unknown(f"The Sentinel at {address.host}:{address.port} knows no service {self._service.name!r}.")
-        host, port = items(named)
+        host, port = items(await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, keys=()))
         facts = {text(name): value for name, value in pairs(state)}
         return _Word(number(int(text(facts["config-epoch"]))), Address(text(host), int(text(port))))
 
     def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
-        for error in errors:
-            if isinstance(error, _Unknown) or (isinstance(error, Rejected) and "No such master" in str(error)):
-                return ConfigurationError(
-                    f"The Sentinels of {self._service} know no service {self._service.name!r};"
-                    " write its name at the end of `url`."
-                )
-            if isinstance(error, UnsupportedOperation):
-                return ConfigurationError(f"{self._service} does not lead to Sentinels but to other servers.")
-            if isinstance(error, AuthenticationFailed):
-                return AuthenticationFailed(
-                    "The Sentinels do not let us in; they have passwords of their own: `sentinel_username` and"
-                    " `sentinel_password`, after the '?' of `url`.",
-                    code=error.code,
-                )
-            if not isinstance(error, Unavailable | Indeterminate):
-                return error
-        reasons = " ".join(dict.fromkeys(map(str, errors)))
-        failure = Unavailable(f"No Sentinel of {self._service} names a primary. {reasons}")
-        failure.__cause__ = errors[-1] if errors else None
-        return failure
-
-
-class _Unknown(StreamsError):
-    """A Sentinel does not know the service."""
+        told = nobody_told(f"No Sentinel of {self._service} names a primary.", errors)
+        if isinstance(told, Rejected) and "No such master" in str(told):
+            return ConfigurationError(
+                f"The Sentinels of {self._service} know no service {self._service.name!r};"
+                " write its name at the end of `url`."
+            )
+        if isinstance(told, UnsupportedOperation):
+            return ConfigurationError(f"{self._service} does not lead to Sentinels but to other servers.")
+        if isinstance(told, AuthenticationFailed):
+            return AuthenticationFailed(
+                "The Sentinels do not let us in; they have passwords of their own: `sentinel_username` and"
+                " `sentinel_password`, after the '?' of `url`.",
+                code=told.code,
+            )
+        return told

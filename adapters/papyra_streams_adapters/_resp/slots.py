@@ -32,9 +32,10 @@ def slot_of(key: Argument) -> int:
 class SlotMap:
     """Which node serves which slot, as one node has told, and as redirections have corrected."""
 
-    def __init__(self, ranges: Iterable[tuple[int, int, Address]]) -> None:
-        """Take ranges of slots, first and last, and who serves them."""
+    def __init__(self, ranges: Iterable[tuple[int, int, Address]], replicas: Iterable[Address] = ()) -> None:
+        """Take ranges of slots, first and last, and who serves them; and who may take over."""
         self._ranges = sorted(ranges)
+        self.replicas = list(dict.fromkeys(replicas))
         self._firsts = [first for first, _, _ in self._ranges]
         self._moved: dict[int, Address] = {}
 
@@ -59,11 +60,17 @@ class SlotMap:
 
 def slot_map(reply: Reply, asked: Address) -> SlotMap:
     """Read what CLUSTER SLOTS says; a node that does not know its own name is the one that was asked."""
-    return SlotMap(_range(items(row), asked) for row in items(reply))
+    ranges: list[tuple[int, int, Address]] = []
+    replicas: list[Address] = []
+    for row in items(reply):
+        first, last, *nodes = items(row)
+        primary, *others = [_address(items(node), asked) for node in nodes]
+        ranges.append((number(first), number(last), primary))
+        replicas += others
+    return SlotMap(ranges, replicas)
 
 
-def _range(row: Any, asked: Address) -> tuple[int, int, Address]:
-    first, last, primary, *_ = row
-    host, port, *_ = items(primary)
+def _address(node: Any, asked: Address) -> Address:
+    host, port, *_ = node
     name = host.decode() if isinstance(host, bytes) else ""
-    return number(first), number(last), Address(name if name not in ("", "?") else asked.host, number(port))
+    return Address(name if name not in ("", "?") else asked.host, number(port))

@@ -19,7 +19,7 @@ from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import KINDS, Kind
 from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, read
-from papyra_streams.errors import GroupExists, GroupMissing, InvalidValue
+from papyra_streams.errors import GroupExists, GroupMissing, InvalidValue, StreamsError
 from papyra_streams.ports import GroupPort, PendingState
 
 from .metrics import StreamsMetrics
@@ -183,10 +183,18 @@ class Consuming:
         partitions = self._keys.partitions_of(kind)
         wanted = parse_ids(entry_ids, partitions)
         claimed = _Left()
+        failure: StreamsError | None = None
         for partition, ids in by_partition(wanted, partitions).items():
             stream = self._keys.stream(partition)
-            entries = await self._store.claim(stream, group, consumer, min_idle_ms=min_idle_ms, ids=ids)
+            try:
+                entries = await self._store.claim(stream, group, consumer, min_idle_ms=min_idle_ms, ids=ids)
+            except StreamsError as error:
+                # What was claimed elsewhere is the caller's by now, and not to be lost for it.
+                failure = error
+                continue
             claimed.add(_divided(partition, entries))
+        if failure and not (claimed.good or claimed.bad):
+            raise failure
         await self._forget(group, claimed.bad)
         places = {str(place): number for number, place in enumerate(wanted)}
         return sorted(claimed.good, key=lambda entry: places[entry.id])
