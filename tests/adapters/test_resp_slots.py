@@ -82,5 +82,4 @@ def test_a_redirection_says_where_to_go(text: str, address: Address, asks: bool)
 
     assert isinstance(error, Redirected)
     assert "write redis+cluster://" in str(error)
-    seen = error.seen_from(Address("asked", 1))
-    assert (seen.slot, seen.address, seen.asks) == (3999, address, asks)
+    assert (error.slot, error.leads_to(Address("asked", 1)), error.asks) == (3999, address, asks)

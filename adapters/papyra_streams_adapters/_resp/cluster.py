@@ -6,12 +6,13 @@ from typing import TypeVar
 import anyio
 
 from papyra_streams.backoff import delays
-from papyra_streams.endpoint import ClusterNodes, Endpoint
+from papyra_streams.endpoint import ClusterNodes
 from papyra_streams.errors import Indeterminate, Rejected, StreamsError, Unavailable, UnsupportedOperation
 from papyra_streams.ports import Timeouts
 
-from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
-from .errors import Redirected, again, nobody_told
+from .asking import Asking
+from .client import Argument, Command, Reply, RespClient
+from .errors import Redirected, nobody_told
 from .nodes import Connect, Nodes
 from .racing import Race
 from .slots import Address, SlotMap, slot_map, slot_of
@@ -41,16 +42,15 @@ class ClusterClient(RespClient):
 
     def __init__(self, cluster: ClusterNodes, timeouts: Timeouts, connect: Connect) -> None:
         self._cluster = cluster
-        patience = timeouts.command + LONGEST_BLOCK_MS / 1000
-        self._nodes = Nodes(cluster.nodes[0], connect, patience=patience)
-        self.event_loops = self._nodes.at(_address_of(cluster.nodes[0])).event_loops
+        self._nodes = Nodes(cluster.nodes[0], connect, timeouts)
+        self._given = [Address.of(node) for node in cluster.nodes]
+        self.event_loops = self._nodes.at(self._given[0]).event_loops
         self._map: SlotMap | None = None
         self._is_stale = False
         self._asked_at = float("-inf")
-        self._told_by = _address_of(cluster.nodes[0])
+        self._told_by = self._given[0]
         self._doubtful: set[Address] = set()
-        self._asking = anyio.Lock()
-        self._failure: tuple[float, StreamsError] | None = None
+        self._asking = Asking()
 
     def place(self, key: str) -> int:
         """Return the key's slot: a cluster refuses commands whose keys lie in several."""
@@ -101,17 +101,15 @@ class ClusterClient(RespClient):
     # -- the way of one command
 
     async def _routed(self, slot: int | None, run: _Run[ResultT]) -> ResultT:
-        redirection: Redirected | None = None
         waits = delays(0.01, 0.1)
         deadline = anyio.current_time() + _LONGEST_WAIT_FOR_KEYS
-        hops = 0
+        address, asking, hops = await self._address(slot), False, 0
         while True:
-            address = redirection.address if redirection else await self._address(slot)
             try:
-                return await run(self._nodes.at(address), redirection is not None and redirection.asks)
+                return await run(self._nodes.at(address), asking)
             except Redirected as error:
                 hops += 1
-                redirection = self._follow(error, address)
+                address, asking = self._follow(error, address), error.asks
                 if hops > _MOST_HOPS:
                     raise Unavailable(f"The nodes of {self._cluster} contradict each other. {error.said}") from error
             except (Unavailable, Indeterminate) as error:
@@ -119,15 +117,15 @@ class ClusterClient(RespClient):
                     self._doubt(address)
                     raise
                 await anyio.sleep(next(waits))
-                redirection, hops = None, 0
+                address, asking, hops = await self._address(slot), False, 0
 
-    def _follow(self, error: Redirected, asked: Address) -> Redirected:
-        redirection = error.seen_from(asked)
-        if not redirection.asks and self._map:
-            self._map.move(redirection.slot, redirection.address)
+    def _follow(self, error: Redirected, asked: Address) -> Address:
+        address = error.leads_to(asked)
+        if not error.asks and self._map:
+            self._map.move(error.slot, address)
             # Where one slot has moved, others may have.
             self._is_stale = True
-        return redirection
+        return address
 
     def _doubt(self, address: Address) -> None:
         self._is_stale = True
@@ -149,19 +147,13 @@ class ClusterClient(RespClient):
     async def _known(self) -> SlotMap:
         if self._map and not self._is_due():
             return self._map
-        began = anyio.current_time()
-        async with self._asking:
-            if self._failure and self._failure[0] >= began:
-                # Whoever waited meanwhile would only wait as long for the same.
-                raise again(self._failure[1])
+        async with self._asking.turn():
             if self._map is None or self._is_due():
                 try:
                     self._map = await self._ask_nodes()
-                except StreamsError as error:
-                    if self._map and not self._is_stale:
-                        return self._map
-                    self._failure = anyio.current_time(), error
-                    raise
+                except StreamsError:
+                    if self._map is None or self._is_stale:
+                        raise
             return self._map
 
     def _is_due(self) -> bool:
@@ -170,9 +162,8 @@ class ClusterClient(RespClient):
 
     async def _ask_nodes(self) -> SlotMap:
         known, replicas = (self._map.addresses, self._map.replicas) if self._map else ([], [])
-        given = [_address_of(node) for node in self._cluster.nodes]
         # All primaries may have been replaced since: whoever took over was a replica of one.
-        everybody = dict.fromkeys([*known, *given, *replicas])
+        everybody = dict.fromkeys([*known, *self._given, *replicas])
         candidates = sorted(everybody, key=lambda each: each in self._doubtful)
         race: Race[Address, tuple[Address, SlotMap]] = Race(self._ask_node, head_start=_HEAD_START)
         try:
@@ -184,7 +175,7 @@ class ClusterClient(RespClient):
         self._told_by, found = race.answers[0]
         self._is_stale = False
         self._doubtful.discard(self._told_by)
-        self._nodes.keep({*found.addresses, *given})
+        self._nodes.keep({*found.addresses, *self._given})
         return found
 
     async def _ask_node(self, address: Address) -> tuple[Address, SlotMap]:
@@ -207,10 +198,6 @@ async def _asked(node: RespClient, command: Command, *, timeout: float = 0.0) ->
     if isinstance(reply, StreamsError):
         raise reply
     return reply
-
-
-def _address_of(node: Endpoint) -> Address:
-    return Address(node.host, node.port)
 
 
 def _slot(command: Command, keys: Sequence[int]) -> int | None:

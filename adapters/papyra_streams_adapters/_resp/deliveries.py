@@ -52,7 +52,7 @@ class RespDeliveries(RespPart, DeliveryPort):
         async def take(part: Sequence[Member], block_ms: int) -> list[Delivered]:
             return await self._take(part, count, block_ms, claim_idle_ms)
 
-        return await self._apart.take(list(places.values()), block_ms, take)
+        return await self._apart.take([*map(tuple, places.values())], block_ms, take)
 
     async def _take(
         self, members: Sequence[Member], count: int, block_ms: int, claim_idle_ms: int | None

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from copy import copy
 
 from papyra_streams.errors import (
     AuthenticationFailed,
@@ -104,12 +103,9 @@ class Redirected(Unavailable):
         """Whether the keys are still on their way there."""
         return self.code == "ASK"
 
-    def seen_from(self, asked: Address) -> "Redirected":
-        """Return it with a host, which a node leaves out where it does not know its own name."""
-        if self.address.host not in ("", "?"):
-            return self
-        address = Address(asked.host, self.address.port)
-        return Redirected(self.said, code=self.code, slot=self.slot, address=address)
+    def leads_to(self, asked: Address) -> Address:
+        """Return where to go; a node leaves the host out where it does not know its own name."""
+        return self.address if self.address.host not in ("", "?") else self.address._replace(host=asked.host)
 
 
 def _redirected(code: str, text: str) -> Redirected | None:
@@ -128,13 +124,6 @@ def nobody_told(what: str, errors: Sequence[StreamsError]) -> StreamsError:
     failure = Unavailable(f"{what} {' '.join(dict.fromkeys(map(str, errors)))}")
     failure.__cause__ = errors[-1] if errors else None
     return failure
-
-
-def again(error: StreamsError) -> StreamsError:
-    """Return the error for somebody else who gets it: one that is raised twice gathers both tracebacks."""
-    other = copy(error)
-    other.__cause__ = error.__cause__
-    return other
 
 
 def unreachable(endpoint: object, reason: str) -> Unavailable:

@@ -6,9 +6,10 @@ from functools import partial
 import anyio
 
 from papyra_streams.endpoint import Endpoint
+from papyra_streams.ports import Timeouts
 from papyra_streams.tasks import spawn
 
-from .client import RespClient
+from .client import LONGEST_BLOCK_MS, RespClient
 from .errors import closed
 from .slots import Address
 
@@ -19,11 +20,12 @@ Connect = Callable[[Endpoint], RespClient]
 class Nodes:
     """Makes a client for each address, keeps it, and closes it."""
 
-    def __init__(self, template: Endpoint, connect: Connect, *, patience: float) -> None:
-        """Make clients like that of the template; what is under way on one that is dropped has ``patience`` seconds."""
+    def __init__(self, template: Endpoint, connect: Connect, timeouts: Timeouts) -> None:
+        """Make clients like that of the template."""
         self._template = template
         self._connect = connect
-        self._patience = patience
+        # What is under way on one that is dropped may take so long.
+        self._patience = timeouts.command + LONGEST_BLOCK_MS / 1000
         self._clients: dict[Address, RespClient] = {}
         self._dropped: set[RespClient] = set()
         self.is_closed = False

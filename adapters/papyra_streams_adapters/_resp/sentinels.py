@@ -18,8 +18,9 @@ from papyra_streams.errors import (
 from papyra_streams.ports import Timeouts
 from papyra_streams.tasks import DetachedTask, spawn
 
-from .client import LONGEST_BLOCK_MS, Argument, Command, Reply, RespClient
-from .errors import again, nobody_told
+from .asking import Asking
+from .client import Argument, Command, Reply, RespClient
+from .errors import nobody_told
 from .nodes import Connect, Nodes
 from .racing import Race
 from .replies import items, number, pairs, text
@@ -53,19 +54,17 @@ class SentinelClient(RespClient):
 
     def __init__(self, service: SentinelService, timeouts: Timeouts, connect: Connect) -> None:
         self._service = service
-        patience = timeouts.command + LONGEST_BLOCK_MS / 1000
-        self._nodes = Nodes(service.primary, connect, patience=patience)
-        self._sentinels = Nodes(service.sentinels[0], connect, patience=patience)
-        self._asked = [Address(each.host, each.port) for each in service.sentinels]
+        self._nodes = Nodes(service.primary, connect, timeouts)
+        self._sentinels = Nodes(service.sentinels[0], connect, timeouts)
+        self._asked = [Address.of(each) for each in service.sentinels]
         self.event_loops = self._sentinels.at(self._asked[0]).event_loops
         self._primary: Address | None = None
         self._is_doubtful = False
         self._told_at = float("-inf")
-        self._asking = anyio.Lock()
+        self._asking = Asking()
         self._check: DetachedTask[None] | None = None
         # That was waited for in vain; nobody waits for it once more.
         self._given_up: DetachedTask[None] | None = None
-        self._failure: tuple[float, StreamsError] | None = None
 
     async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:
         """Run one command on the primary."""
@@ -104,7 +103,7 @@ class SentinelClient(RespClient):
     async def _known(self) -> Address:
         age = anyio.current_time() - self._told_at
         if self._primary is None or self._is_doubtful:
-            return await self._found(began=anyio.current_time())
+            return await self._found()
         if age > _FRESH and (self._check is None or self._check.done):
             self._check = spawn(self._look_again, name="papyra-streams ask Sentinels")
         if age > _IDLE and self._check and self._check is not self._given_up:
@@ -117,22 +116,16 @@ class SentinelClient(RespClient):
     async def _look_again(self) -> None:
         # Without a Sentinel that answers, the primary stays what it is.
         try:
-            await self._found(began=anyio.current_time())
+            await self._found()
         except StreamsError:
             self._told_at = anyio.current_time()
 
-    async def _found(self, *, began: float) -> Address:
-        async with self._asking:
+    async def _found(self) -> Address:
+        began = anyio.current_time()
+        async with self._asking.turn():
             if self._primary is not None and not self._is_doubtful and self._told_at >= began:
                 return self._primary
-            if self._failure and self._failure[0] >= began:
-                # Whoever waited meanwhile would only wait as long for the same.
-                raise again(self._failure[1])
-            try:
-                return await self._find()
-            except StreamsError as error:
-                self._failure = anyio.current_time(), error
-                raise
+            return await self._find()
 
     async def _find(self) -> Address:
         named = await self._ask_sentinels()

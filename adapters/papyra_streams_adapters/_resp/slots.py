@@ -4,7 +4,9 @@ from binascii import crc_hqx
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from papyra_streams.endpoint import Endpoint
 
 from .client import Argument, Reply
 from .replies import items, number
@@ -17,6 +19,11 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> Self:
+        """Take it from where a URL leads."""
+        return cls(endpoint.host, endpoint.port)
 
 
 @lru_cache(maxsize=4096)
