@@ -53,11 +53,11 @@ def check_step(rules: Rules, before: Snapshot, after: Snapshot, ledger: Ledger |
     for name, group in after.groups.items():
         # What was deleted, all groups have lost; all the rest is the slow one's.
         of_group = ledger if name == SLOW else Ledger(deleted=ledger.deleted, deleting=ledger.deleting)
-        elapsed = round((after.moment - before.moment) * 1000)
+        longest = round((after.answered_at - before.asked_at) * 1000)
         try:
             _check_standing(before.groups[name], group, of_group)
             _check_pending(rules, before, after, name, of_group)
-            _check_idle(before.groups[name], group, elapsed)
+            _check_idle(before.groups[name], group, longest)
         except AssertionError as error:
             error.add_note(f"in the group {name!r} of {rules.stream}")
             raise
@@ -194,7 +194,7 @@ def _check_pending(rules: Rules, before: Snapshot, after: Snapshot, name: str, l
     assert not dangling, f"{len(dangling)} are pending still: {sorted(dangling)[:_SHOWN]}"
 
 
-def _check_idle(before: GroupSnapshot, after: GroupSnapshot, elapsed: int) -> None:
+def _check_idle(before: GroupSnapshot, after: GroupSnapshot, longest: int) -> None:
     for each in before.pending.keys() & after.pending.keys():
         grown = after.pending[each].idle - before.pending[each].idle
-        assert -_MARGIN <= grown <= elapsed + _MARGIN, f"{each!r} has been idle for {grown} ms longer"
+        assert -_MARGIN <= grown <= longest + _MARGIN, f"{each!r} has been idle for {grown} ms longer"

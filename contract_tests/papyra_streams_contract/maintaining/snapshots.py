@@ -62,7 +62,7 @@ class GroupSnapshot:
 class Snapshot:
     """A stream with its quarantine.
 
-    ``moment`` -- on this process's clock
+    ``asked_at``, ``answered_at`` -- on this process's clock, between which the server took it
     """
 
     entries: dict[bytes, Fields]
@@ -70,12 +70,15 @@ class Snapshot:
     groups: dict[str, GroupSnapshot]
     last_id: bytes
     memory: int
-    moment: float
+    asked_at: float
+    answered_at: float
 
 
 async def look(wire: Wire, stream: str, quarantine: str) -> Snapshot:
     """Take a snapshot of a stream that is there."""
+    asked_at = time.monotonic()
     text = await wire.text("EVAL", _LOOK, 2, stream, quarantine)
+    answered_at = time.monotonic()
     about, entries, groups, pending, consumers, buried, memory = _parse(text, 0)[0]
     found = {each[0]: tuple(each[1]) for each in entries}
     assert len(found) == len(entries), f"{stream} has one id twice"
@@ -88,7 +91,8 @@ async def look(wire: Wire, stream: str, quarantine: str) -> Snapshot:
         },
         last_id=_named(about)[b"last-generated-id"],
         memory=memory,
-        moment=time.monotonic(),
+        asked_at=asked_at,
+        answered_at=answered_at,
     )
 
 
