@@ -99,10 +99,12 @@ class ServerProcess(PrivateServer):
         return self._process
 
     def _arguments(self) -> list[str]:
-        ports = {"port": "0", "tls-port": str(self.endpoint.port)} if self.endpoint.tls else {}
-        return as_arguments(
-            {"bind": LOCALHOST, "port": str(self.endpoint.port), **ports, "dir": str(self._data), **self._settings}
-        )
+        return as_arguments({"bind": LOCALHOST, **self._ports, "dir": str(self._data), **self._settings})
+
+    @property
+    def _ports(self) -> dict[str, str]:
+        port = str(self.endpoint.port)
+        return {"port": "0", "tls-port": port} if self.endpoint.tls else {"port": port}
 
 
 def start_child(command: list[str], directory: Path, log: Path) -> subprocess.Popen[bytes]:

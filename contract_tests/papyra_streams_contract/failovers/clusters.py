@@ -5,6 +5,7 @@ from pathlib import Path
 
 from papyra_streams_contract.processes import ServerProcess
 from papyra_streams_contract.servers import NO_SETTINGS
+from papyra_streams_contract.topologies.access import OPEN, Access
 from papyra_streams_contract.topologies.clusters import Cluster, ReplicaNode
 from papyra_streams_contract.wire import ask_once
 
@@ -29,11 +30,12 @@ class ReplicatedCluster(Deployment):
         replicas: int = 1,
         keeps_data: bool = False,
         settings: Mapping[str, str] = NO_SETTINGS,
+        access: Access = OPEN,
     ) -> None:
         settings = {**_SETTINGS, **settings}
-        self._cluster = Cluster(program, settings, keeps_data=keeps_data, primaries=_PRIMARIES)
+        self._cluster = Cluster(program, settings, keeps_data=keeps_data, primaries=_PRIMARIES, access=access)
         self._replicas = [
-            ReplicaNode(program, node, settings, keeps_data=keeps_data)
+            ReplicaNode(program, node, settings, keeps_data=keeps_data, access=access)
             for node in self._cluster.nodes
             for _ in range(replicas)
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from papyra_streams_contract.processes import ServerProcess
 from papyra_streams_contract.servers import NO_SETTINGS, ServerFailed
+from papyra_streams_contract.topologies.access import OPEN, Access
 from papyra_streams_contract.topologies.sentinels import SERVICE, SentinelProcess, WatchedServer
 from papyra_streams_contract.wire import Reply, Wire, ask_once
 
@@ -27,6 +28,7 @@ class WatchedReplicas(Deployment):
         replicas: int = 1,
         keeps_data: bool = False,
         settings: Mapping[str, str] = NO_SETTINGS,
+        access: Access = OPEN,
     ) -> None:
         self._watched = WatchedServer(
             program,
@@ -35,6 +37,7 @@ class WatchedReplicas(Deployment):
             replicas=replicas,
             sentinels=_SENTINELS,
             down_after_ms=_DOWN_AFTER_MS,
+            access=access,
         )
         super().__init__(self._watched, [self._watched.primary, *self._watched.replicas])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..processes import ServerProcess
 from ..servers import NO_SETTINGS, PrivateServer, wait_until
 from ..wire import ask_once
+from .access import OPEN, Access
 from .base import TopologySource
 
 _SLOTS = 16384
@@ -66,8 +67,9 @@ class ReplicaNode(ClusterNode):
         settings: Mapping[str, str] = NO_SETTINGS,
         *,
         keeps_data: bool = False,
+        access: Access = OPEN,
     ) -> None:
-        super().__init__(program, settings, keeps_data=keeps_data)
+        super().__init__(program, {**access.settings, **settings}, keeps_data=keeps_data, endpoint=access.endpoint())
         self._primary = primary
         self._joins = True
 
@@ -103,10 +105,13 @@ class Cluster(PrivateServer):
         *,
         keeps_data: bool = False,
         primaries: int = 1,
+        access: Access = OPEN,
     ) -> None:
-        self.nodes = [ClusterNode(program, settings, keeps_data=keeps_data) for _ in range(primaries)]
-        addresses = ",".join(node.endpoint.address for node in self.nodes)
-        super().__init__(f"redis+cluster://{addresses}", self.nodes[0].endpoint)
+        settings = {**access.settings, **settings}
+        self.nodes = [
+            ClusterNode(program, settings, keeps_data=keeps_data, endpoint=access.endpoint()) for _ in range(primaries)
+        ]
+        super().__init__(access.url("cluster", [node.endpoint for node in self.nodes]), self.nodes[0].endpoint)
         self.keeps_data = keeps_data
         self._is_formed = False
 

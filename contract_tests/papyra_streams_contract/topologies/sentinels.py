@@ -7,6 +7,7 @@ from pathlib import Path
 from ..processes import ServerProcess
 from ..servers import LOCALHOST, NO_SETTINGS, PrivateServer, replication, wait_until
 from ..wire import ask_once
+from .access import OPEN, Access
 from .base import TopologySource
 
 SERVICE = "papyra"
@@ -19,8 +20,11 @@ _SOON = 5000
 class SentinelProcess(ServerProcess):
     """A Sentinel."""
 
-    def __init__(self, program: Path, primary: ServerProcess, *, quorum: int, down_after_ms: int) -> None:
-        super().__init__(program)
+    def __init__(
+        self, program: Path, primary: ServerProcess, *, quorum: int, down_after_ms: int, access: Access = OPEN
+    ) -> None:
+        super().__init__(program, endpoint=access.endpoint())
+        self._access = access
         self._primary = primary
         self._quorum = quorum
         self._down_after_ms = down_after_ms
@@ -43,12 +47,15 @@ class SentinelProcess(ServerProcess):
 
     def _lines(self) -> list[str]:
         host, port = self._primary.peer
+        password = self._access.password
         return [
             f"bind {LOCALHOST}",
-            f"port {self.endpoint.port}",
+            *(f"{name} {value}" for name, value in self._ports.items()),
+            *(f"{name} {value}" for name, value in self._access.certificates.items()),
             f"dir {self._data}",
             f"sentinel monitor {SERVICE} {host} {port} {self._quorum}",
             f"sentinel down-after-milliseconds {SERVICE} {self._down_after_ms}",
+            *([f"requirepass {password}", f"sentinel auth-pass {SERVICE} {password}"] if password else []),
         ]
 
 
@@ -71,16 +78,24 @@ class WatchedServer(PrivateServer):
         replicas: int = 0,
         sentinels: int = 1,
         down_after_ms: int = _NEVER,
+        access: Access = OPEN,
     ) -> None:
-        self.primary = ServerProcess(program, settings, keeps_data=keeps_data)
+        settings = {**access.settings, **settings}
+        self.primary = ServerProcess(program, settings, keeps_data=keeps_data, endpoint=access.endpoint())
         following = {**settings, **replication(self.primary)}
-        self.replicas = [ServerProcess(program, following, keeps_data=keeps_data) for _ in range(replicas)]
+        self.replicas = [
+            ServerProcess(program, following, keeps_data=keeps_data, endpoint=access.endpoint())
+            for _ in range(replicas)
+        ]
         self.sentinels = [
-            SentinelProcess(program, self.primary, quorum=sentinels // 2 + 1, down_after_ms=down_after_ms)
+            SentinelProcess(
+                program, self.primary, quorum=sentinels // 2 + 1, down_after_ms=down_after_ms, access=access
+            )
             for _ in range(sentinels)
         ]
-        addresses = ",".join(each.endpoint.address for each in self.sentinels)
-        super().__init__(f"redis+sentinel://{addresses}/{SERVICE}", self.primary.endpoint)
+        options = {"sentinel_password": access.password} if access.password else {}
+        url = access.url("sentinel", [each.endpoint for each in self.sentinels], f"/{SERVICE}", **options)
+        super().__init__(url, self.primary.endpoint)
         self.keeps_data = keeps_data
         self._is_watched = False
 

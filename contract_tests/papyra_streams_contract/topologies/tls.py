@@ -13,6 +13,7 @@ from papyra_streams.endpoint import Endpoint, Tls
 from ..processes import ServerProcess
 from ..servers import LOCALHOST, START_SECONDS, PrivateServer, ServerFailed, free_port, replication
 from ..sources import ProgramSource
+from .access import Access
 from .base import TopologySource
 from .certificates import Authority
 
@@ -95,6 +96,17 @@ class TlsSource(TopologySource):
         """Who issues the certificates of the servers and of their clients."""
         return Authority(self.directory, "authority")
 
+    def access(self, *hosts: str, password: str | None = None) -> Access:
+        """Return how servers are reached that show a certificate for hosts, also to each other, if they have TLS."""
+        certificate = self.authority.issue("-".join(hosts), *hosts)
+        shared = {"tls-replication": "yes", "tls-cluster": "yes"}
+        return Access(
+            password=password,
+            tls=self._raw,
+            certificates={**self._certified, **certificate.settings, **shared},
+            ca=str(self.authority.file),
+        )
+
     def stop(self) -> None:
         super().stop()
         self._directory.cleanup()
@@ -107,7 +119,7 @@ class TlsSource(TopologySource):
         endpoint = Endpoint(host=LOCALHOST, port=free_port(), tls=self._raw)
         url = f"rediss://{HOST}:{endpoint.port}/0?ca={quote(str(self.authority.file))}"
         program = self.program
-        if not self._has_tls:
+        if not self.has_tls:
             self.remark = f"{self.single.name} was built without TLS: another program ends it before the server"
             server = ServerProcess(program, others, keeps_data=keeps_data)
             return TerminatedServer(server, Terminator(server, shown, endpoint, url))
@@ -126,7 +138,8 @@ class TlsSource(TopologySource):
         return Tls(cert=str(shown.cert), key=str(shown.key))
 
     @cached_property
-    def _has_tls(self) -> bool:
+    def has_tls(self) -> bool:
+        """Whether the program was built with TLS."""
         command = [str(self.program), "--port", "0", "--tls-port", str(free_port())]
         run = subprocess.run(
             command,
