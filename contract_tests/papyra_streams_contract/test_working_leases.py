@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.identifiers import PartitionedId
 
 from .servers import PrivateServer
 from .workers.arranging import all_finished, leases_renewed, start_another
@@ -70,7 +70,7 @@ async def test_a_worker_that_was_stopped_for_too_long_learns_that_others_have_it
     assert {handling.attempt for handling in other.handlings} == {2}
 
 
-def unfinished(handlings: list[Handling]) -> set[EntryId]:
+def unfinished(handlings: list[Handling]) -> set[PartitionedId]:
     """Return the entries that were begun and not done."""
     return {handling.entry for handling in handlings if handling.ended is None}
 

@@ -12,7 +12,7 @@ from .workers.checking import KILL, check_all_was_handled, check_one_at_a_time, 
 from .workers.fixtures import MakeCrew, Tell
 from .workers.group import GroupOnServer
 from .workers.ledgers import done_entries
-from .workers.processes import Crew, WorkerProcess
+from .workers.processes import Crew
 from .workers.recording import record_events
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -37,12 +37,6 @@ def group(private_server: PrivateServer) -> GroupOnServer:
     return GroupOnServer(private_server.endpoint)
 
 
-def at_work(crew: Crew) -> WorkerProcess:
-    """Return the worker that began last."""
-    last = crew.handlings()[-1].worker
-    return next(worker for worker in crew.workers if worker.number == last)
-
-
 async def test_each_actor_is_handled_in_order_while_workers_are_killed(
     crew: Crew, group: GroupOnServer, private_server: PrivateServer, driver_name: str, tell: Tell
 ) -> None:
@@ -50,7 +44,7 @@ async def test_each_actor_is_handled_in_order_while_workers_are_killed(
     crew.start(3)
     for _ in range(_KILLS):
         await crew.handled_more(300)
-        at_work(crew).kill()
+        crew.last_to_begin.kill()
         crew.start()
     await all_finished(group, crew, within=40.0)
     await check_all_was_handled(group, crew)
@@ -81,7 +75,7 @@ async def test_a_whole_stream_is_handled_in_order_while_workers_are_killed(
     crew.start(2, ordering="stream")
     for _ in range(2):
         await crew.handled_more(100)
-        at_work(crew).kill()
+        crew.last_to_begin.kill()
         crew.start(ordering="stream")
     await all_finished(group, crew)
     await check_all_was_handled(group, crew)
@@ -118,7 +112,7 @@ async def test_leaders_that_are_stopped_at_any_moment_strand_nothing(
         crew.start(2, url=proxy.url, handling_seconds=0.05)
         for _ in range(6):
             await crew.handled_more(30)
-            leader = at_work(crew)
+            leader = crew.last_to_begin
             leader.send(signal.SIGSTOP)
             await anyio.sleep(_CLAIM_IDLE)
             await crew.handled_more(10)

@@ -1,13 +1,12 @@
 """What must hold of a group, whatever happened to its workers and its server."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 
-from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.identifiers import PartitionedId
 
 from .group import GroupOnServer, Standing
 from .ledgers import Handling, by_actor, by_entry, done_entries
@@ -94,14 +93,11 @@ async def check_all_was_handled(group: GroupOnServer, crew: Crew) -> None:
     assert not missing, f"{len(missing)} of {len(entries)} were not handled: {sorted(missing)[:_SHOWN]}"
 
 
-def _check_standing(standing: Standing, entries: set[EntryId], done: set[EntryId]) -> None:
+def _check_standing(standing: Standing, entries: set[PartitionedId], done: set[PartitionedId]) -> None:
     twice = standing.pending & standing.quarantined
     assert not twice, sorted(twice)[:_SHOWN]
-    if standing.given is None:
-        return
-    in_order = sorted(entries)
-    given = in_order[: bisect_left(in_order, standing.given.successor())]
-    unhandled = set(given) - standing.pending - standing.quarantined - done
+    given = {each for each in entries if standing.was_given(each)}
+    unhandled = given - standing.pending - standing.quarantined - done
     assert not unhandled, f"{len(unhandled)} were acknowledged and not handled: {sorted(unhandled)[:_SHOWN]}"
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from papyra_streams_contract.servers import PrivateServer
+from papyra_streams_contract.servers import Server
 
 from .processes import Crew, Parent
 
@@ -20,7 +20,7 @@ _FIGURES = "figures"
 class MakeCrew(Protocol):
     """Make a crew without workers, which is ended with the test."""
 
-    def __call__(self, server: PrivateServer, **given: object) -> Crew:
+    def __call__(self, server: Server, **given: object) -> Crew:
         """Make it.
 
         :param given: `Orders` that its workers have in common
@@ -40,7 +40,7 @@ def make_crew(parent_of_workers: Parent, driver_name: str, tmp_path: Path) -> It
     """Return a function that makes crews."""
     with ExitStack() as stack:
 
-        def make(server: PrivateServer, **given: object) -> Crew:
+        def make(server: Server, **given: object) -> Crew:
             return stack.enter_context(Crew(parent_of_workers, server, driver_name, tmp_path, **given))
 
         yield make

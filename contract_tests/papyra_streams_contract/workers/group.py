@@ -1,19 +1,20 @@
 """The group as the server has it."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from papyra_streams import RedisStreamsConfig
 from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.identifiers import PartitionedId
 from papyra_streams.domain.kinds import EVENTS
 from papyra_streams.domain.partitions import Partition
 from papyra_streams.endpoint import Endpoint
 from papyra_streams_contract.arranging import others
 from papyra_streams_contract.wire import Reply, Wire, WireError
 
-_KEYS = RedisStreamsConfig().keyspace()
-STREAM = _KEYS.stream(Partition(EVENTS))
-QUARANTINE = _KEYS.quarantine(Partition(EVENTS))
+STREAM = RedisStreamsConfig().keyspace().stream(Partition(EVENTS))
 GROUP = "workers"
 
 _BEGINNING = EntryId(0, 0)
@@ -62,36 +63,51 @@ return ids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How the group stands at one moment.
+    """How the group stands, in each of its streams at one moment.
 
-    ``given`` -- the last entry it was given; None where there is no group
-    ``last`` -- the stream's last entry; None where it has none
+    ``given`` -- the last entry it was given, by the number of the partition; only where there is a group
+    ``last`` -- the last entry of each stream that has one
     """
 
-    given: EntryId | None
-    last: EntryId | None
-    pending: frozenset[EntryId]
-    quarantined: frozenset[EntryId]
+    given: Mapping[int, EntryId]
+    last: Mapping[int, EntryId]
+    pending: frozenset[PartitionedId]
+    quarantined: frozenset[PartitionedId]
 
     @property
     def has_finished(self) -> bool:
-        """Whether every entry was given out and acknowledged."""
-        return self.given is not None and self.given == self.last and not self.pending
+        """Whether there are entries, and every one was given out and acknowledged."""
+        all_given = all(self.given.get(number) == last for number, last in self.last.items())
+        return bool(self.last) and all_given and not self.pending
+
+    def was_given(self, one: PartitionedId) -> bool:
+        """Tell whether an entry was given out."""
+        return one.number in self.given and one.entry <= self.given[one.number]
 
 
 class GroupOnServer:
-    """Looks at the group over a connection of its own, made anew each time: what is looked at is harmed."""
+    """Looks at the group over a connection of its own, made anew each time: what is looked at is harmed.
 
-    def __init__(self, server: Endpoint) -> None:
+    :param settings: of the backend, as far as they name streams
+    """
+
+    def __init__(self, server: Endpoint, **settings: Any) -> None:
         self._server = server
+        keys = RedisStreamsConfig(**settings).keyspace()
+        self._streams = {each.number: (keys.stream(each), keys.quarantine(each)) for each in keys.partitions_of(EVENTS)}
 
     async def standing(self) -> Standing:
         """Return how the group stands."""
+        given, last = dict[int, EntryId](), dict[int, EntryId]()
+        pending, quarantined = set[PartitionedId](), set[PartitionedId]()
         async with aclosing(Wire(self._server)) as wire:
-            given, last, pending, quarantined = await wire.rows("EVAL", _STANDING, 2, STREAM, QUARANTINE, GROUP)
-        return Standing(
-            given=_entry(given), last=_entry(last), pending=_entries(pending), quarantined=_entries(quarantined)
-        )
+            for number, keys in self._streams.items():
+                rows = await wire.rows("EVAL", _STANDING, 2, *keys, GROUP)
+                given |= {} if rows[0] is None else {number: _entry(rows[0])}
+                last |= {} if rows[1] is None else {number: _entry(rows[1])}
+                pending |= _entries(rows[2], number)
+                quarantined |= _entries(rows[3], number)
+        return Standing(given=given, last=last, pending=frozenset(pending), quarantined=frozenset(quarantined))
 
     async def has_finished(self) -> bool:
         """Tell whether every entry was given out and acknowledged, as far as the server says so."""
@@ -101,33 +117,43 @@ class GroupOnServer:
             # It is away, or still reads what it kept.
             return False
 
-    async def entries(self) -> set[EntryId]:
-        """Return the ids of all entries of the stream."""
-        found: set[EntryId] = set()
-        begin = _BEGINNING
+    async def entries(self) -> set[PartitionedId]:
+        """Return the ids of all entries of the streams."""
+        found: set[PartitionedId] = set()
         async with aclosing(Wire(self._server)) as wire:
-            while page := await wire.rows("EVAL", _IDS, 1, STREAM, str(begin), _PAGE):
-                found |= _entries(page)
-                begin = max(found).successor()
+            for number, (stream, _) in self._streams.items():
+                begin = _BEGINNING
+                while page := _entries(await wire.rows("EVAL", _IDS, 1, stream, str(begin), _PAGE), number):
+                    found |= page
+                    begin = max(page).entry.successor()
         return found
 
-    async def holders(self) -> dict[EntryId, str]:
+    async def holders(self) -> dict[PartitionedId, str]:
         """Return the consumer of each pending entry."""
-        async with aclosing(Wire(self._server)) as wire:
-            rows = await wire.rows("XPENDING", STREAM, GROUP, "-", "+", 10_000)
-        return {EntryId.parse(_text(row[0])): _text(row[1]) for row in rows if isinstance(row, list)}
+        return {PartitionedId(_entry(row[0]), number): _text(row[1]) for number, row in await self._pending()}
 
     async def longest_idle(self) -> float:
         """Return for how many seconds nobody has touched the pending entry of which that is true for longest."""
-        async with aclosing(Wire(self._server)) as wire:
-            rows = await wire.rows("XPENDING", STREAM, GROUP, "-", "+", 10_000)
-        return max(row[2] for row in rows if isinstance(row, list) and isinstance(row[2], int)) / 1000
+        return max(row[2] for _, row in await self._pending() if isinstance(row[2], int)) / 1000
 
     async def consumers(self) -> set[str]:
         """Return the names of the group's consumers."""
         async with aclosing(Wire(self._server)) as wire:
-            rows = await wire.rows("XINFO", "CONSUMERS", STREAM, GROUP)
+            rows = [
+                row
+                for stream, _ in self._streams.values()
+                for row in await wire.rows("XINFO", "CONSUMERS", stream, GROUP)
+            ]
         return {_text(row[1]) for row in rows if isinstance(row, list)}
+
+    async def _pending(self) -> list[tuple[int, list[Reply]]]:
+        async with aclosing(Wire(self._server)) as wire:
+            return [
+                (number, row)
+                for number, (stream, _) in self._streams.items()
+                for row in await wire.rows("XPENDING", stream, GROUP, "-", "+", 10_000)
+                if isinstance(row, list)
+            ]
 
     async def connections(self) -> int:
         """Return how many connections the server has."""
@@ -140,10 +166,10 @@ def _text(reply: Reply) -> str:
     return reply.decode()
 
 
-def _entry(reply: Reply) -> EntryId | None:
-    return None if reply is None else EntryId.parse(_text(reply))
+def _entry(reply: Reply) -> EntryId:
+    return EntryId.parse(_text(reply))
 
 
-def _entries(reply: Reply) -> frozenset[EntryId]:
+def _entries(reply: Reply, number: int) -> set[PartitionedId]:
     assert isinstance(reply, list), reply
-    return frozenset(EntryId.parse(_text(each)) for each in reply)
+    return {PartitionedId(_entry(each), number) for each in reply}

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from papyra_streams.domain.entries import EntryId
+from papyra_streams.domain.identifiers import PartitionedId
+from papyra_streams.domain.kinds import EVENTS
+from papyra_streams.domain.partitions import MOST_PARTITIONS, partitions_of
+
+_ANY = partitions_of(EVENTS, MOST_PARTITIONS)
 
 
 @dataclass(slots=True)
@@ -17,7 +21,7 @@ class Handling:
     """
 
     worker: int
-    entry: EntryId
+    entry: PartitionedId
     attempt: int
     actor: str
     begun: int
@@ -55,7 +59,7 @@ class Ledger:
 
     def _take(self, entry: str, attempt: str, actor: str, what: str, at: str) -> None:
         if what == "begun":
-            handling = Handling(self.worker, EntryId.parse(entry), int(attempt), actor, int(at))
+            handling = Handling(self.worker, PartitionedId.parse(entry, _ANY), int(attempt), actor, int(at))
             self.handlings.append(handling)
             self._open[entry] = handling
             return
@@ -69,9 +73,9 @@ def by_begin(ledgers: Iterable[Ledger]) -> list[Handling]:
     return sorted(chain.from_iterable(ledger.handlings for ledger in ledgers), key=lambda handling: handling.begun)
 
 
-def by_entry(handlings: Iterable[Handling]) -> dict[EntryId, list[Handling]]:
+def by_entry(handlings: Iterable[Handling]) -> dict[PartitionedId, list[Handling]]:
     """Sort handlings by their entry, each in the order given."""
-    found: dict[EntryId, list[Handling]] = {}
+    found: dict[PartitionedId, list[Handling]] = {}
     for handling in handlings:
         found.setdefault(handling.entry, []).append(handling)
     return found
@@ -85,6 +89,6 @@ def by_actor(handlings: Iterable[Handling]) -> dict[str, list[Handling]]:
     return found
 
 
-def done_entries(handlings: Iterable[Handling]) -> set[EntryId]:
+def done_entries(handlings: Iterable[Handling]) -> set[PartitionedId]:
     """Return the entries that some worker was done with."""
     return {handling.entry for handling in handlings if handling.done}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from papyra_streams import SubscriptionConfig
+from papyra_streams import RedisStreamsConfig, SubscriptionConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,8 @@ class Orders:
     url: str
     driver: str
     directory: str
+    prefix: str = RedisStreamsConfig().prefix
+    partitions: int = 1
     group: str = "workers"
     ordering: Literal["none", "actor", "stream"] = "none"
     on_group_lost: Literal["resume", "replay", "fail"] = "resume"
@@ -31,6 +33,11 @@ class Orders:
     fatal_number: int | None = None
     keeps_ledger: bool = True
     samples_memory_every: int = 10_000
+
+    @property
+    def config(self) -> RedisStreamsConfig:
+        """The settings of its backend."""
+        return RedisStreamsConfig(url=self.url, driver=self.driver, prefix=self.prefix, partitions=self.partitions)
 
     @property
     def subscription(self) -> SubscriptionConfig:

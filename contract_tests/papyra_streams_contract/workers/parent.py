@@ -14,7 +14,7 @@ import traceback
 import anyio
 import msgspec
 
-from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
+from papyra_streams import RedisStreamsPersistence
 
 from .orders import Orders
 from .working import work
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _fork(orders: Orders, workers: set[int]) -> int:
     # It imports the driver's client here, once for all workers.
-    RedisStreamsPersistence(RedisStreamsConfig(url=orders.url, driver=orders.driver))
+    RedisStreamsPersistence(orders.config)
     process_id = os.fork()
     if not process_id:
         _be_worker(orders)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from papyra_streams_contract.arranging import eventually
-from papyra_streams_contract.servers import PrivateServer
+from papyra_streams_contract.servers import Server
 
 from .ledgers import Handling, Ledger, by_begin, done_entries
 from .orders import Orders, Summary
@@ -128,7 +128,7 @@ class Crew:
     :param given: `Orders` that all of them have in common
     """
 
-    def __init__(self, parent: Parent, server: PrivateServer, driver_name: str, directory: Path, **given: Any) -> None:
+    def __init__(self, parent: Parent, server: Server, driver_name: str, directory: Path, **given: Any) -> None:
         self.workers: list[WorkerProcess] = []
         self._parent = parent
         self._orders = Orders(url=server.url, driver=driver_name, directory=str(directory), **given)
@@ -155,6 +155,12 @@ class Crew:
     def kills(self) -> dict[int, int]:
         """When each of those was killed that were."""
         return {worker.number: worker.killed for worker in self.workers if worker.killed is not None}
+
+    @property
+    def last_to_begin(self) -> WorkerProcess:
+        """The one that began with an entry last."""
+        last = self.handlings()[-1].worker
+        return next(worker for worker in self.workers if worker.number == last)
 
     def replace_one(self, chance: Random) -> None:
         """Kill any one of them, and start another in its place."""

@@ -1,15 +1,19 @@
 """What the workers are given to handle."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from papyra.persistence.models import PersistedEvent
 
 from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
 
 
-async def record_events(url: str, driver_name: str, count: int, *, actors: int = 100) -> None:
-    """Record so many events, which the actors have in turn."""
-    backend = RedisStreamsPersistence(RedisStreamsConfig(url=url, driver=driver_name))
+async def record_events(url: str, driver_name: str, count: int, *, actors: int = 100, **settings: Any) -> None:
+    """Record so many events, which the actors have in turn.
+
+    :param settings: of the backend
+    """
+    backend = RedisStreamsPersistence(RedisStreamsConfig(url=url, driver=driver_name, **settings))
     try:
         await backend.record_many(_events(count, actors))
     finally:

@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 import msgspec
 
-from papyra_streams import Delivery, RedisStreamsConfig, RedisStreamsPersistence
+from papyra_streams import Delivery, RedisStreamsPersistence
 
 from .orders import MemorySample, Orders, Summary
 
@@ -31,7 +31,7 @@ class Worker:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._backend = RedisStreamsPersistence(RedisStreamsConfig(url=orders.url, driver=orders.driver))
+        self._backend = RedisStreamsPersistence(orders.config)
         self._ledger = os.open(orders.ledger, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         self._handled = 0
         self._memory: list[MemorySample] = []
