@@ -14,7 +14,7 @@ DRIVERS = ["redis", "valkey", "coredis"]
 TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
 # What all else is built on, and what a topology may change of it; two minutes in all.
 CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "backend", "maintenance", "tls"]
-FAILOVERS = ["failovers", "failovers_writing", "failovers_working"]
+FAILOVERS = ["failovers", "failovers_writing", "failovers_working", "failovers_idle"]
 # What only one of them has.
 SPECIAL = ["clusters", "moving_slots", "sentinels"]
 WHEELS = Path(".nox", "wheels")
