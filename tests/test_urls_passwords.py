@@ -112,8 +112,7 @@ def test_a_raw_password_that_reads_like_the_end_of_an_address_is_refused(url: st
     [
         "redis://:secret#x@host",
         "redis://:secret/x@host",
-        "redis://:sec[ret@host",
-        "redis://secret\u2100:x@host",
+        "redis://[secret]",
         "redis://host:secret",
         "redis://ops:secret/0",
         "redis://host/secret",
@@ -128,7 +127,7 @@ def test_a_refusal_repeats_nothing_that_may_be_a_password(url: str) -> None:
         parse_url(url)
 
     assert len(chain(caught.value)) == 1
-    assert not any(piece in everything_said_about(url) for piece in ("secret", "sec[", "ret@"))
+    assert "secret" not in everything_said_about(url)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +139,7 @@ def test_a_refusal_repeats_nothing_that_may_be_a_password(url: str) -> None:
         ("unix://ops:s3cret@/run/redis.sock", "unix://ops:***@/run/redis.sock"),
         ("redis://ops@server", "redis://ops@server"),
         ("redis+cluster://ops:s3cret@h:1,i:2", "redis+cluster://ops:***@h:1,i:2"),
+        ("redis+cluster://:s3[cret@[::1]:1,[::1]:2", "redis+cluster://:***@[::1]:1,[::1]:2"),
         (
             "redis+sentinel://h/orders?sentinel_password=two&db=1",
             "redis+sentinel://h/orders?sentinel_password=***&db=1",

@@ -2,11 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from posixpath import normpath
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from papyra_streams.endpoint import (
     DEFAULT_PORT,
@@ -21,6 +22,9 @@ from papyra_streams.endpoint import (
 )
 from papyra_streams.errors import InvalidUrl
 
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*")
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{0,5}))?")
+_LAST_PORT = 65535
 _LONGEST_NUMBER = 10
 _TLS_BY_SCHEME = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 _TOPOLOGIES = ("cluster", "sentinel")
@@ -90,7 +94,7 @@ def parse_url(
 
 def without_password(url: str) -> str:
     """Show a URL that `parse_url` accepts, with three stars for each password."""
-    parts = urlsplit(url)
+    parts = _split(url)
     credentials, at, address = parts.netloc.rpartition("@")
     username, colon, _ = credentials.partition(":")
     options = "&".join(map(_without_secret, parts.query.split("&")))
@@ -110,7 +114,7 @@ def _no_scheme(scheme: str) -> str:
 
 
 def _check_characters(url: str) -> None:
-    # urlsplit drops tabs and newlines without a word, which would change a password.
+    # A URL that comes from a file comes with the end of its line.
     if _CONTROL.search(url):
         raise InvalidUrl("`url` contains a control character; percent-encode it (a tab is %09), or take it out.")
     if url != url.strip():
@@ -118,10 +122,17 @@ def _check_characters(url: str) -> None:
 
 
 def _split(url: str) -> SplitResult:
-    # The ValueError quotes the part that cannot be read, which may hold the password; so it is not to be the context.
-    with suppress(ValueError):
-        return urlsplit(url)
-    raise _unreadable()
+    # Python's own allows brackets around the first host alone, since 3.11.12; here are several hosts, and passwords.
+    rest, _, fragment = url.partition("#")
+    rest, _, query = rest.partition("?")
+    scheme, colon, path = rest.partition(":")
+    if not (colon and _SCHEME.fullmatch(scheme)):
+        scheme, path = "", rest
+    netloc = ""
+    if path.startswith("//"):
+        netloc, slash, path = path.removeprefix("//").partition("/")
+        path = f"{slash}{path}"
+    return SplitResult(scheme.lower(), netloc, path, query, fragment)
 
 
 def _unreadable() -> InvalidUrl:
@@ -143,8 +154,8 @@ def _parts(split: SplitResult, kind: str, topology: str) -> _Parts:
         raise InvalidUrl("`url` has an '@' too many: name the user and the password once, before the first host.")
     if not addresses and kind != "unix":
         raise _no_host(split.scheme)
-    given = parse_qs(split.query, keep_blank_values=True)
-    _check_options(given, split.scheme, topology)
+    given = _options(split.query)
+    _check_options([name for name, _ in given], split.scheme, topology)
     return _Parts(
         scheme=split.scheme,
         topology=topology,
@@ -153,20 +164,26 @@ def _parts(split: SplitResult, kind: str, topology: str) -> _Parts:
         username=unquote(username) or None,
         password=unquote(password) or None,
         path=split.path,
-        options={name: values[0] for name, values in given.items()},
+        options=dict(given),
     )
 
 
-def _check_options(given: dict[str, list[str]], scheme: str, topology: str) -> None:
+def _options(query: str) -> list[tuple[str, str]]:
+    # Not as forms are read, where a "+" stands for a blank: in a password it stands for itself.
+    pairs = (one.partition("=") for one in query.split("&") if one)
+    return [(unquote(name), unquote(value)) for name, _, value in pairs]
+
+
+def _check_options(given: Sequence[str], scheme: str, topology: str) -> None:
     known = ["db", *_TLS_OPTIONS]
     if topology == "sentinel":
         known += [_SENTINEL_USER, _SENTINEL_PASSWORD]
     # Where the '@' was forgotten, any of these may be a piece of the password, and is not repeated.
-    if given.keys() - set(known):
+    if set(given) - set(known):
         raise InvalidUrl(
             f"`url` has an unknown option after '?'; there are {', '.join(known)}. Write {_example(scheme)}."
         )
-    if any(len(values) > 1 for values in given.values()):
+    if len(set(given)) < len(given):
         raise InvalidUrl("`url` has an option twice after '?'; leave one out.")
 
 
@@ -201,17 +218,23 @@ def _tls(parts: _Parts, files: Tls) -> Tls | None:
 
 
 def _database(parts: _Parts) -> int:
-    text = parts.options["db"] if "db" in parts.options else _database_in_path(parts) or "0"
+    found = {_number(parts, text) for text in (_database_in_path(parts), parts.options.get("db")) if text is not None}
+    if len(found) > 1:
+        raise InvalidUrl("`url` names two databases, one in its path and one as `db`; leave one out.")
+    return found.pop() if found else 0
+
+
+def _number(parts: _Parts, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
         raise InvalidUrl(f"`url` names a database that is no number; write {_example(parts.scheme)}.")
     return int(text)
 
 
-def _database_in_path(parts: _Parts) -> str:
+def _database_in_path(parts: _Parts) -> str | None:
     path = parts.path.removeprefix("/")
     if parts.topology == "sentinel":
-        return path.partition("/")[2]
-    return "" if parts.topology == "cluster" or parts.scheme == "unix" else path
+        path = path.partition("/")[2]
+    return None if parts.topology == "cluster" or parts.scheme == "unix" else path or None
 
 
 def _example(scheme: str) -> str:
@@ -268,16 +291,18 @@ def _all_addresses(parts: _Parts, default_port: int) -> Iterable[tuple[str, int]
 
 
 def _address(parts: _Parts, text: str, default_port: int) -> tuple[str, int]:
-    host, port = _host_and_port(text)
+    host, port = _host_and_port(text, default_port)
     if not host or host != host.strip():
         raise _no_host(parts.scheme)
-    return host, default_port if port is None else port
+    return host, port
 
 
-def _host_and_port(text: str) -> tuple[str | None, int | None]:
+def _host_and_port(text: str, default_port: int) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(text)
+    # A ValueError would quote what may be a part of the password; so it is not to be the context.
     with suppress(ValueError):
-        one = urlsplit(f"//{text}")
-        return one.hostname, one.port
+        if match and (port := int(match["port"] or default_port)) <= _LAST_PORT:
+            return str(IPv6Address(match["v6"])) if match["v6"] else match["name"].lower(), port
     raise _unreadable()
 
 
