@@ -1,14 +1,23 @@
 """What Sentinels ask of a driver: who the primary is, after every change and in spite of those that do not know."""
 
 import asyncio
+import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from papyra_streams.endpoint import Endpoint, SentinelService
-from papyra_streams.errors import AuthenticationFailed, ConfigurationError, Indeterminate, StreamsError, Unavailable
+from papyra_streams.endpoint import ClusterNodes, Endpoint, SentinelService
+from papyra_streams.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    Indeterminate,
+    StreamsError,
+    Unavailable,
+    UnsupportedOperation,
+)
 from papyra_streams.ports import StreamStore, Timeouts
 
 from .arranging import eventually, mark
@@ -29,6 +38,7 @@ pytestmark = [
 STREAM = "orders:events"
 # A failover of the servers below takes some two seconds.
 _FAILOVER_SECONDS = 15
+_AS_SENTINEL = re.escape("If that is a Sentinel, write redis+sentinel://host:port/service in `url`.")
 
 Watch = Callable[..., WatchedServer]
 
@@ -157,6 +167,25 @@ async def test_without_sentinels_the_primary_stays_what_it_is(open_store: OpenSt
     assert length_at(watched.primary) == b":2"
 
 
+async def test_silent_sentinels_hold_up_nobody_while_there_are_commands(open_store: OpenStore, watch: Watch) -> None:
+    watched = watch()
+    patience = Timeouts(connect=2.5, command=2.5)
+    store = open_store(watched.target, patience)
+    await append(store, 1)
+    for sentinel in watched.sentinels:
+        sentinel.pause()
+    try:
+        # They are asked in vain, and then once more.
+        until = time.monotonic() + 2 * (patience.command + 2)
+        while (begun := time.monotonic()) < until:
+            assert await store.length(STREAM) == 1
+            assert time.monotonic() - begun < 0.5
+            await asyncio.sleep(0.05)
+    finally:
+        for sentinel in watched.sentinels:
+            sentinel.resume()
+
+
 async def test_whoever_begins_without_sentinels_is_told_of_each(open_store: OpenStore) -> None:
     sentinels = tuple(Endpoint(host=LOCALHOST, port=free_port()) for _ in range(2))
     store = open_store(SentinelService(name=SERVICE, sentinels=sentinels, primary=Endpoint()), IMPATIENT)
@@ -211,6 +240,21 @@ async def test_servers_are_no_sentinels(open_store: OpenStore, server: Server) -
 
     with pytest.raises(ConfigurationError, match="does not lead to Sentinels"):
         await store.ping()
+
+
+@pytest.mark.parametrize("database", [0, 2])
+async def test_a_sentinel_is_no_server(open_store: OpenStore, server: Server, database: int) -> None:
+    sentinel = replace(service(server).sentinels[0], database=database)
+
+    with pytest.raises(UnsupportedOperation, match=_AS_SENTINEL):
+        await open_store(sentinel, Timeouts()).length(STREAM)
+
+
+async def test_a_sentinel_is_no_node_of_a_cluster(open_store: OpenStore, server: Server) -> None:
+    store = open_store(ClusterNodes(nodes=service(server).sentinels), Timeouts())
+
+    with pytest.raises(UnsupportedOperation, match=_AS_SENTINEL):
+        await store.length(STREAM)
 
 
 def refuses(server: ServerProcess, password: str) -> bool:

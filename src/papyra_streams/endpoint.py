@@ -51,6 +51,8 @@ class Endpoint:
     password: str | None = field(default=None, repr=False)
     credentials: CredentialsProvider | None = field(default=None, repr=False)
     """Takes the place of ``username`` and ``password``."""
+    given_as: str = field(default="`url`", repr=False, compare=False)
+    """What has said all this, as messages name it."""
 
     def __str__(self) -> str:
         """Name the server as people write it, without user name and password."""
@@ -62,6 +64,11 @@ class Endpoint:
     def address(self) -> str:
         """The host and the port, as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def login_given_as(self) -> str:
+        """What says who we are there, as messages name it."""
+        return "what `credentials` returns" if self.credentials and self.given_as == "`url`" else self.given_as
 
     def at(self, host: str, port: int) -> "Endpoint":
         """Name another server of the same kind, where we are the same."""
@@ -87,7 +94,7 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 -- its message may hold what it was about to return, and is not kept
             failed_with = type(error).__name__
         if failed_with:
-            raise Unavailable(f"The callable `credentials` failed with {failed_with}.")
+            raise Unavailable(f"Asking for credentials failed with {failed_with}.")
         if not isinstance(found, Credentials):
             raise InvalidValue(f"The callable `credentials` must return Credentials, not {type(found).__name__}.")
         return found

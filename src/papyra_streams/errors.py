@@ -1,19 +1,22 @@
 """What can go wrong, told apart by what the caller can do about it."""
 
-from typing import ClassVar
-
 
 class StreamsError(Exception):
     """Base of every error this package raises on its own account.
 
-    ``code`` is the server's error word (``"WRONGTYPE"``), or empty where no server spoke.
+    ``code`` is the server's error word (``"WRONGTYPE"``), or empty where no server spoke; ``remedy`` says what to do
+    about it, where that can be said, and ends what is shown.
     """
 
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
 
     def __init__(self, message: str, *, code: str = "") -> None:
-        super().__init__(f"{message} {self.remedy}" if self.remedy else message)
+        super().__init__(message)
         self.code = code
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} {self.remedy}" if self.remedy else message
 
 
 class ConfigurationError(StreamsError, ValueError):

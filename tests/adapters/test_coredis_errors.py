@@ -355,3 +355,9 @@ def test_a_group_of_exceptions_is_what_it_holds() -> None:
     group = ExceptionGroup("unhandled", [ExceptionGroup("inner", [raised.StreamDuplicateConsumerGroupError("exists")])])
     assert isinstance(reply_failed(Endpoint(), group), GroupExists)
     assert isinstance(opening_failed(Endpoint(host="h"), ExceptionGroup("", [OSError("no route")]), None), Unavailable)
+
+
+def test_who_is_not_let_in_is_told_what_says_who_they_are() -> None:
+    endpoint, error = Endpoint(host="h", given_as="`client`"), raised.AuthenticationRequiredError("no")
+    for failure in (opening_failed(endpoint, error, None), reply_failed(endpoint, error)):
+        assert "the password in `client`." in str(failure)

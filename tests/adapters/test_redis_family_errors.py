@@ -148,6 +148,13 @@ def test_while_connecting_a_fault_means_that_the_command_did_not_run(
 
 
 @tables
+def test_who_is_not_let_in_is_told_what_says_who_they_are(table: ErrorTable, library: ModuleType) -> None:
+    endpoint = Endpoint(host="server.test", given_as="`client`")
+    for translate in (table.connecting, table.exchanging, table.answer):
+        assert "the password in `client`." in str(translate(library.AuthenticationError("no"), endpoint))
+
+
+@tables
 def test_the_error_that_a_unix_sockets_handshake_wraps_is_found(table: ErrorTable, library: ModuleType) -> None:
     wrapped = library.ConnectionError("invalid username-password pair")
     wrapped.__cause__ = library.AuthenticationError("invalid username-password pair")

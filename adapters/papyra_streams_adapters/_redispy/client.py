@@ -113,7 +113,7 @@ class FamilyClient(RespClient):
         try:
             return await connection.read_response(disconnect_on_error=False)
         except self._errors.answers as error:
-            answer = self._errors.answer(error)
+            answer = self._errors.answer(error, self._endpoint)
             if answer is None:
                 raise
             answer.__cause__ = error

@@ -140,7 +140,7 @@ class Connections:
             async with asyncio.timeout(self._timeouts.connect):
                 return await self._endpoint.login()
         except TimeoutError as error:
-            raise unreachable(self._endpoint, "the callable `credentials` takes too long") from error
+            raise unreachable(self._endpoint, "asking for credentials takes too long") from error
 
     async def _is_stale(self, connection: Connection) -> bool:
         """Tell whether the server has closed the connection, or left on it what nobody asked for."""

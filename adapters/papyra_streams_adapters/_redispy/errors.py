@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import StreamsError
 from papyra_streams_adapters._resp.errors import lost, server_error, unreachable, without_arguments
 
@@ -60,27 +61,27 @@ class ErrorTable:
         self._response = exceptions.ResponseError
         self._codes = _codes(exceptions)
 
-    def connecting(self, error: Exception, endpoint: object) -> StreamsError | None:
+    def connecting(self, error: Exception, endpoint: Endpoint) -> StreamsError | None:
         """Translate what was raised while the connection was opened: the command certainly did not run."""
         if not isinstance(error, self.faults):
             return None
         # Over a Unix socket the handshake runs inside the connect, and both clients wrap its errors in their own.
         inner = error.__cause__ if type(error) is self._connection else None
-        answer = self.answer(inner if isinstance(inner, self._base) else error)
+        answer = self.answer(inner if isinstance(inner, self._base) else error, endpoint)
         return answer or unreachable(endpoint, without_arguments(str(error)) or "no connection in time")
 
-    def exchanging(self, error: Exception, endpoint: object) -> StreamsError | None:
+    def exchanging(self, error: Exception, endpoint: Endpoint) -> StreamsError | None:
         """Translate what was raised while the command was sent and its reply read."""
         if not isinstance(error, self.faults):
             return None
-        return self.answer(error) or lost(endpoint, str(error) or "no reply in time")
+        return self.answer(error, endpoint) or lost(endpoint, str(error) or "no reply in time")
 
-    def answer(self, error: BaseException) -> StreamsError | None:
+    def answer(self, error: BaseException, endpoint: Endpoint) -> StreamsError | None:
         """Translate an error reply; None if ``error`` is anything else."""
         text = without_arguments(str(error))
         if code := self._code(error):
-            return server_error(text, code)
-        return server_error(text) if isinstance(error, self._response) else None
+            return server_error(text, code, endpoint)
+        return server_error(text, endpoint=endpoint) if isinstance(error, self._response) else None
 
     def _code(self, error: BaseException) -> str:
         # It also tells "max number of clients", a bare ConnectionError with both clients, from a lost connection.

@@ -12,7 +12,7 @@ from papyra_streams.ports import Timeouts
 
 from .asking import Asking
 from .client import Argument, Command, Reply, RespClient
-from .errors import Redirected, nobody_told
+from .errors import Nameless, Redirected, nobody_told
 from .nodes import Connect, Nodes
 from .racing import Race
 from .slots import Address, SlotMap, slot_map, slot_of
@@ -111,11 +111,14 @@ class ClusterClient(RespClient):
                 hops += 1
                 address, asking = self._follow(error, address), error.asks
                 if hops > _MOST_HOPS:
-                    raise Unavailable(f"The nodes of {self._cluster} contradict each other. {error.said}") from error
+                    raise Unavailable(f"The nodes of {self._cluster} contradict each other. {error.args[0]}") from error
             except (Unavailable, Indeterminate) as error:
-                if error.code != "TRYAGAIN" or anyio.current_time() > deadline:
+                is_nameless = isinstance(error, Nameless)
+                if not (is_nameless or error.code == "TRYAGAIN") or anyio.current_time() > deadline:
                     self._doubt(address)
                     raise
+                # The map tells where such a node is, though not by its name.
+                self._is_stale |= is_nameless
                 await anyio.sleep(next(waits))
                 address, asking, hops = await self._address(slot), False, 0
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from papyra_streams.endpoint import Endpoint
 from papyra_streams.errors import (
     AuthenticationFailed,
     Closed,
@@ -24,6 +25,9 @@ from .slots import Address
 _CODE = re.compile(r"([A-Z][A-Z0-9_]{2,})(?: |$)")
 
 _REDIRECTION = re.compile(r"(?P<slot>\d+) (?P<host>\S*):(?P<port>\d+)")
+
+# Every server that has streams knows these. A Sentinel does not say in its answer that it is one.
+_UNKNOWN_TO_SENTINELS = re.compile(r"unknown command .(?:cluster|eval|evalsha|select|time|x\w+)\b", re.IGNORECASE)
 
 # Redis 6.2 puts this before what went wrong inside a script.
 _WITHIN_A_SCRIPT = re.compile(r"(?:Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )+-?")
@@ -69,12 +73,25 @@ _BY_BEGINNING: tuple[tuple[str, type[StreamsError]], ...] = (
 )
 
 
-def server_error(text: str, code: str = "") -> StreamsError:
-    """Translate an error reply; ``code`` is its first word, where the client has taken it off ``text``."""
+def server_error(text: str, code: str = "", endpoint: Endpoint | None = None) -> StreamsError:
+    """Translate an error reply.
+
+    :param code: its first word, where the client has taken it off ``text``
+    :param endpoint: whose reply it is
+    """
+    failure = _translated(text, code)
+    if endpoint and isinstance(failure, AuthenticationFailed):
+        failure.remedy = f"Check the user name and the password in {endpoint.login_given_as}."
+    if _UNKNOWN_TO_SENTINELS.search(text):
+        failure.remedy = "If that is a Sentinel, write redis+sentinel://host:port/service in `url`."
+    return failure
+
+
+def _translated(text: str, code: str) -> StreamsError:
     # Some clients take off ERR without telling, so that "ACL failure" would look like a code.
     bare = text.removeprefix("ERR ")
     if within := _WITHIN_A_SCRIPT.match(bare):
-        return server_error(bare[within.end() :])
+        return _translated(bare[within.end() :], "")
     lowered = bare.lower()
     for beginning, kind in _BY_BEGINNING if code in ("", "ERR") else ():
         if lowered.startswith(beginning):
@@ -94,7 +111,6 @@ class Redirected(Unavailable):
 
     def __init__(self, message: str, *, code: str, slot: int, address: Address) -> None:
         super().__init__(message, code=code)
-        self.said = message
         self.slot = slot
         self.address = address
 
@@ -104,16 +120,25 @@ class Redirected(Unavailable):
         return self.code == "ASK"
 
     def leads_to(self, asked: Address) -> Address:
-        """Return where to go; a node leaves the host out where it does not know its own name."""
-        return self.address if self.address.host not in ("", "?") else self.address._replace(host=asked.host)
+        """Return where to go; a node leaves the host out where that is the one that was asked."""
+        return self.address if self.address.host else self.address._replace(host=asked.host)
 
 
-def _redirected(code: str, text: str) -> Redirected | None:
+class Nameless(Unavailable):
+    """A node of a cluster says that another one has the keys, and cannot say by which name that is to be reached."""
+
+    remedy = "Set `cluster-announce-hostname` on each node, or `cluster-preferred-endpoint-type ip`."
+
+
+def _redirected(code: str, text: str) -> Redirected | Nameless | None:
     match = _REDIRECTION.match(text)
     if match is None:
         return None
+    message = f"The server answered {code}: {match[0]}."
+    if match["host"] == "?":
+        return Nameless(message, code=code)
     address = Address(match["host"], int(match["port"]))
-    return Redirected(f"The server answered {code}: {match[0]}.", code=code, slot=int(match["slot"]), address=address)
+    return Redirected(message, code=code, slot=int(match["slot"]), address=address)
 
 
 def nobody_told(what: str, errors: Sequence[StreamsError]) -> StreamsError:
@@ -126,12 +151,14 @@ def nobody_told(what: str, errors: Sequence[StreamsError]) -> StreamsError:
     return failure
 
 
-def unreachable(endpoint: object, reason: str) -> Unavailable:
+def unreachable(endpoint: Endpoint, reason: str) -> Unavailable:
     """Say that no connection could be had, so that nothing was sent."""
-    return Unavailable(_sentence(f"{endpoint} cannot be reached: {reason}") + " Check `url`, and that the server runs.")
+    failure = Unavailable(_sentence(f"{endpoint} cannot be reached: {reason}"))
+    failure.remedy = f"Check {endpoint.given_as}, and that the server runs."
+    return failure
 
 
-def lost(endpoint: object, reason: str) -> Indeterminate:
+def lost(endpoint: Endpoint, reason: str) -> Indeterminate:
     """Say that the connection ended, or no reply came in time, after the command was sent."""
     return Indeterminate(_sentence(f"{endpoint} gave no whole reply: {reason}") + " The command may have run.")
 

@@ -61,10 +61,11 @@ class SentinelClient(RespClient):
         self._primary: Address | None = None
         self._is_doubtful = False
         self._told_at = float("-inf")
+        self._used_at = float("-inf")
         self._asking = Asking()
         self._check: DetachedTask[None] | None = None
-        # That was waited for in vain; nobody waits for it once more.
-        self._given_up: DetachedTask[None] | None = None
+        # That commands wait for: before it, nobody would have noticed a failover.
+        self._awaited: DetachedTask[None] | None = None
 
     async def call(self, *command: Argument, keys: Sequence[int] = (1,)) -> Reply:
         """Run one command on the primary."""
@@ -101,16 +102,19 @@ class SentinelClient(RespClient):
             raise
 
     async def _known(self) -> Address:
-        age = anyio.current_time() - self._told_at
+        now = anyio.current_time()
+        was_idle, self._used_at = now - self._used_at > _IDLE, now
         if self._primary is None or self._is_doubtful:
             return await self._found()
-        if age > _FRESH and (self._check is None or self._check.done):
+        if now - self._told_at > _FRESH and (self._check is None or self._check.done):
             self._check = spawn(self._look_again, name="papyra-streams ask Sentinels")
-        if age > _IDLE and self._check and self._check is not self._given_up:
-            with anyio.move_on_after(_WAIT_WHEN_IDLE) as waiting:
-                await self._check.wait()
-            if waiting.cancelled_caught:
-                self._given_up = self._check
+        if was_idle:
+            self._awaited = self._check
+        if self._awaited:
+            with anyio.move_on_after(_WAIT_WHEN_IDLE):
+                await self._awaited.wait()
+            # Without Sentinels that answer, nobody waits for it once more.
+            self._awaited = None
         return self._primary
 
     async def _look_again(self) -> None:
@@ -174,9 +178,10 @@ class SentinelClient(RespClient):
         if isinstance(told, UnsupportedOperation):
             return ConfigurationError(f"{self._service} does not lead to Sentinels but to other servers.")
         if isinstance(told, AuthenticationFailed):
-            return AuthenticationFailed(
-                "The Sentinels do not let us in; they have passwords of their own: `sentinel_username` and"
-                " `sentinel_password`, after the '?' of `url`.",
-                code=told.code,
+            refused = AuthenticationFailed("The Sentinels do not let us in.", code=told.code)
+            refused.remedy = (
+                "They have passwords of their own: `sentinel_username` and `sentinel_password` after the '?' of `url`,"
+                " or the `sentinel_kwargs` of a client."
             )
+            return refused
         return told

@@ -43,7 +43,7 @@ def opening_failed(endpoint: Endpoint, error: Exception, secret: str | None) -> 
     if isinstance(error, StreamsError):
         return error
     root = _root(error)
-    said = _said_by_server(root, secret)
+    said = _said_by_server(root, endpoint, secret)
     failure = said or unreachable(endpoint, _without(secret, _reason(root)))
     if not repeats(error, secret):
         failure.__cause__ = error
@@ -53,22 +53,22 @@ def opening_failed(endpoint: Endpoint, error: Exception, secret: str | None) -> 
 def reply_failed(endpoint: Endpoint, error: BaseException) -> StreamsError:
     """Translate what came in place of the reply to a command that was sent."""
     root = _root(error)
-    failure = _said_by_server(root) or lost(endpoint, _reason(root))
+    failure = _said_by_server(root, endpoint) or lost(endpoint, _reason(root))
     failure.__cause__ = error
     return failure
 
 
-def _said_by_server(error: BaseException, secret: str | None = None) -> StreamsError | None:
+def _said_by_server(error: BaseException, endpoint: Endpoint, secret: str | None = None) -> StreamsError | None:
     text = _without(secret, str(error))
     for kind, word in _WORDS:
         if isinstance(error, kind):
-            return server_error(text, word)
+            return server_error(text, word, endpoint)
     if isinstance(error, raised.ResponseError):
         # coredis 6.9 takes ERR off as well: "ERR ACL failure in script" reads as if ACL were the error word.
-        known = server_error(text, "ERR")
-        return server_error(text) if isinstance(known, Rejected) else known
+        known = server_error(text, "ERR", endpoint)
+        return server_error(text, endpoint=endpoint) if isinstance(known, Rejected) else known
     if isinstance(error, raised.ConnectionError) and text.startswith(_NO_ROOM):
-        return server_error(text, "ERR")
+        return server_error(text, "ERR", endpoint)
     return None
 
 
