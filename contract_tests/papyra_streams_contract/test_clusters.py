@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ from .secrecy import SECRET
 from .servers import LOCALHOST, Server, free_port
 from .topologies.base import TopologySource
 from .topologies.clusters import Cluster, ReplicaNode
+from .topologies.moving import SlotMove
 from .wire import Wire
 
 pytestmark = [
@@ -27,6 +29,8 @@ pytestmark = [
 ]
 
 MakeCluster = Callable[..., Cluster]
+
+_ELSEWHERE = "127.0.0.2"
 
 
 @pytest.fixture
@@ -280,6 +284,32 @@ async def test_a_replica_that_takes_over_is_found(
         assert await store.length("s") == 2
     finally:
         replica.stop()
+
+
+async def test_nodes_that_have_no_names_where_they_should_are_found_at_their_addresses(
+    open_store: OpenStore, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster(primaries=2)
+    first, second = cluster.nodes
+    try:
+        for node in cluster.nodes:
+            node.ask("CONFIG SET cluster-preferred-endpoint-type hostname")
+        # Who asks there does not find the other one on the same host.
+        first.ask(f'CONFIG SET bind "{LOCALHOST} {_ELSEWHERE}"')
+    except OSError as error:
+        pytest.skip(f"the nodes cannot be without names here: {error}")
+    store = open_store(ClusterNodes(nodes=(replace(first.endpoint, host=_ELSEWHERE),)), IMPATIENT)
+    for stream, node in (("b", first), ("a", second)):
+        assert node.ask(f"XLEN {stream}") == b":0"
+        assert await store.length(stream) == 0
+    move = SlotMove(cluster, int(first.ask("CLUSTER KEYSLOT b")[1:]), first, second)
+
+    move.begin()
+    waiting = asyncio.create_task(store.length("b"))
+    await asyncio.sleep(0.2)
+    move.end()
+
+    assert await waiting == 0
 
 
 async def test_a_url_names_several_nodes(server: Server) -> None:

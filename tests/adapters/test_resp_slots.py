@@ -49,9 +49,22 @@ def test_a_map_tells_who_serves_a_slot() -> None:
     assert known.replicas == [Address("10.0.0.9", 7009)]
 
 
-@pytest.mark.parametrize("host", [None, b"", b"?"])
-def test_a_node_that_does_not_know_its_name_is_the_one_that_was_asked(host: bytes | None) -> None:
-    assert slot_map([[0, 16383, [host, 7000]]], Address("asked", 1)).addresses == [Address("asked", 7000)]
+@pytest.mark.parametrize(
+    ("node", "host"),
+    [
+        ([None, 7000, b"id", [b"ip", b"10.0.0.1"]], "asked"),
+        ([b"", 7000, b"id", []], "asked"),
+        ([b"?", 7000, b"id", [b"hostname", b"", b"ip", b"10.0.0.1"]], "10.0.0.1"),
+        ([b"?", 7000, b"id", {b"ip": b"2001:db8::7"}], "2001:db8::7"),
+        ([b"?", 7000, b"id", [b"ip", b""]], "asked"),
+        ([b"?", 7000], "asked"),
+        ([b"node.example", 7000, b"id", [b"ip", b"10.0.0.1"]], "node.example"),
+    ],
+)
+def test_a_node_that_tells_no_host_is_behind_the_one_that_was_asked_unless_its_ip_is_told(
+    node: Reply, host: str
+) -> None:
+    assert slot_map([[0, 16383, node]], Address("asked", 1)).addresses == [Address(host, 7000)]
 
 
 def test_a_slot_that_moved_is_elsewhere_at_once() -> None:
@@ -74,7 +87,7 @@ def test_nobody_serves_a_slot_of_an_empty_map() -> None:
         ("ASK 3999 2001:db8::7:6381", Address("2001:db8::7", 6381), True),
         ("MOVED 3999 node.example:6381", Address("node.example", 6381), False),
         ("MOVED 3999 :6381", Address("asked", 6381), False),
-        ("ASK 3999 ?:6381", Address("asked", 6381), True),
+        ("ASK 3999 :6381", Address("asked", 6381), True),
     ],
 )
 def test_a_redirection_says_where_to_go(text: str, address: Address, asks: bool) -> None:  # noqa: FBT001 -- a case

@@ -7,7 +7,7 @@ import anyio
 
 from papyra_streams.endpoint import Endpoint
 from papyra_streams.ports import Timeouts
-from papyra_streams.tasks import spawn
+from papyra_streams.tasks import DetachedTask, spawn
 
 from .client import LONGEST_BLOCK_MS, RespClient
 from .errors import closed
@@ -27,7 +27,7 @@ class Nodes:
         # What is under way on one that is dropped may take so long.
         self._patience = timeouts.command + LONGEST_BLOCK_MS / 1000
         self._clients: dict[Address, RespClient] = {}
-        self._dropped: set[RespClient] = set()
+        self._dropped: dict[RespClient, DetachedTask[None]] = {}
         self.is_closed = False
 
     def at(self, address: Address) -> RespClient:
@@ -46,8 +46,7 @@ class Nodes:
         """Drop the clients of all other servers, once they had time to finish what they do."""
         for address in self._clients.keys() - set(addresses):
             client = self._clients.pop(address)
-            self._dropped.add(client)
-            spawn(partial(self._close_later, client), name="papyra-streams drop node")
+            self._dropped[client] = spawn(partial(self._close_later, client), name="papyra-streams drop node")
 
     async def cut(self, address: Address) -> None:
         """Close the client of a server at once, with what is under way."""
@@ -57,11 +56,16 @@ class Nodes:
     async def aclose(self) -> None:
         """Close every client."""
         self.is_closed = True
+        dropped = dict(self._dropped)
+        for task in dropped.values():
+            task.cancel()
         async with anyio.create_task_group() as closing:
-            for client in [*self._clients.values(), *self._dropped]:
+            for client in [*self._clients.values(), *dropped]:
                 closing.start_soon(client.aclose)
+            for task in dropped.values():
+                closing.start_soon(task.wait)
 
     async def _close_later(self, client: RespClient) -> None:
         await anyio.sleep(self._patience)
-        self._dropped.discard(client)
         await client.aclose()
+        del self._dropped[client]

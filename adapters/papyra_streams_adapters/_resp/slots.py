@@ -4,12 +4,12 @@ from binascii import crc_hqx
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from papyra_streams.endpoint import Endpoint
 
 from .client import Argument, Reply
-from .replies import items, number
+from .replies import items, number, pairs, text
 
 _SLOTS = 16384
 
@@ -66,18 +66,19 @@ class SlotMap:
 
 
 def slot_map(reply: Reply, asked: Address) -> SlotMap:
-    """Read what CLUSTER SLOTS says; a node that does not know its own name is the one that was asked."""
+    """Read what CLUSTER SLOTS says."""
     ranges: list[tuple[int, int, Address]] = []
     replicas: list[Address] = []
     for row in items(reply):
         first, last, *nodes = items(row)
-        primary, *others = [_address(items(node), asked) for node in nodes]
+        primary, *others = [_address(*items(node), asked=asked) for node in nodes]
         ranges.append((number(first), number(last), primary))
         replicas += others
     return SlotMap(ranges, replicas)
 
 
-def _address(node: Any, asked: Address) -> Address:
-    host, port, *_ = node
-    name = host.decode() if isinstance(host, bytes) else ""
-    return Address(name if name not in ("", "?") else asked.host, number(port))
+def _address(host: Reply, port: Reply, _id: Reply = None, facts: Reply = None, *_: Reply, asked: Address) -> Address:
+    # One that is to be known by its name, and has none, tells its IP address beside.
+    known = dict(pairs(facts)).get(b"ip") if host == b"?" else host
+    # One that tells nothing is behind the same host, which may be a load balancer.
+    return Address(text(known) if known else asked.host, number(port))
