@@ -1,7 +1,7 @@
 """Settings: what Papyra's own Redis backend takes, in its order and with its defaults, and the driver."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from .urls import parse_url, without_password
 
 DRIVER_VARIABLE = "PAPYRA_STREAMS_DRIVER"
 DEFAULT_DRIVER = "redis"
+_PLACE = ("url", "ca", "cert", "key", "credentials")
 
 
 def _driver_from_environment() -> str:
@@ -121,6 +122,10 @@ class RedisStreamsConfig:
         ca, cert, key = (None if path is None else str(path) for path in (self.ca, self.cert, self.key))
         files = Tls(ca=ca, cert=cert, key=key)
         return parse_url(self.url, files=files, credentials=self.credentials)
+
+    def place(self) -> list[str]:
+        """Name the settings that say where the streams are and who we are there, as far as they were made."""
+        return [each.name for each in fields(self) if each.name in _PLACE and getattr(self, each.name) != each.default]
 
     def _check_files(self) -> None:
         for name, value in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):

@@ -7,6 +7,7 @@ from typing import cast
 from .endpoint import Server
 from .errors import ConfigurationError, DriverNotInstalled, InvalidValue, UnknownDriver
 from .ports import EmbeddedServers, SpoolFactory, StreamStore, Timeouts
+from .tls import warn_if_unverified
 
 DriverFactory = Callable[[Server, Timeouts], StreamStore]
 """What an entry point names: builds a store without connecting. A driver that cannot reach a cluster, or what Sentinels
@@ -38,7 +39,9 @@ def load(name: str) -> DriverFactory:
 def adopt(client: object) -> tuple[str, Server]:
     """Return the driver of a client that the user has built, and where it leads; the client itself is not used.
 
-    :raises InvalidValue: if no driver knows such clients, or this one leads nowhere
+    Log a warning if the client lets others pass for its servers.
+
+    :raises InvalidValue: if no driver knows such clients, or this one cannot be followed
     :raises ConfigurationError: if two distributions know them
     """
     known_libraries = {point.name for point in entry_points(group=_CLIENTS)}
@@ -50,7 +53,9 @@ def adopt(client: object) -> tuple[str, Server]:
         known = ", ".join(sorted(known_libraries))
         raise InvalidValue(f"`client` must be a client of one of {known}, not a {type(client).__name__} of {library}.")
     server_of = cast("Callable[[object], Server]", _sole(f"What reads clients of {library!r}", points).load())
-    return library, server_of(client)
+    server = server_of(client)
+    warn_if_unverified(server)
+    return library, server
 
 
 def embedded_servers() -> EmbeddedServers:

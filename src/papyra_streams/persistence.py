@@ -63,9 +63,9 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
 
         :param retention_policy: what reads show and compaction keeps; without one, everything
         :param store: a driver of your own in place of ``config.driver``; it is not closed with the backend
-        :param client: an asynchronous client of redis-py, valkey-py or coredis, in place of ``config.url`` and
-            ``config.driver``: its addresses, credentials and TLS are used for connections of the backend's own, neither
-            its connections nor its retries; it is never closed
+        :param client: an asynchronous client of redis-py, valkey-py or coredis, in place of ``config.driver`` and of
+            ``config.url``, ``credentials``, ``ca``, ``cert`` and ``key``: its addresses, credentials and TLS are used
+            for connections of the backend's own, neither its connections nor its retries; it is never closed
         :raises ConfigurationError: if a setting cannot be used, or the driver is unknown or not installed
         """
         super().__init__(retention_policy=retention_policy)
@@ -78,6 +78,10 @@ class RedisStreamsPersistence(GroupCalls, PersistenceBackend):
         if client is not None:
             if store is not None:
                 raise InvalidValue("Give `store` or `client`, not both.")
+            if place := ", ".join(f"`{name}`" for name in self.config.place()):
+                raise InvalidValue(
+                    f"`client` says where the servers are, and so does the config: leave out {place}, or `client`."
+                )
             name, target = drivers.adopt(client)
             self.config = replace(self.config, driver=name)
         if store is None:

@@ -10,6 +10,7 @@ import redis.asyncio
 import valkey.asyncio
 
 from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
+from papyra_streams.errors import AuthenticationFailed
 
 
 @asynccontextmanager
@@ -45,3 +46,14 @@ async def test_a_backend_goes_where_a_client_leads_and_leaves_it_open(build: Bui
         await backend.aclose()
 
         assert await client.xlen(f"{prefix}:local:events") == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("library", [redis.asyncio.Redis, valkey.asyncio.Valkey, coredis.Redis])
+async def test_who_is_not_let_in_is_told_that_the_client_says_who_they_are(library: Any, url: str) -> None:
+    client = library(unix_socket_path=url.removeprefix("unix://"), username="nobody", password="none")
+    backend = RedisStreamsPersistence(client=client)
+
+    with pytest.raises(AuthenticationFailed, match="Check the user name and the password in `client`"):
+        await backend.list_events()
+    await backend.aclose()

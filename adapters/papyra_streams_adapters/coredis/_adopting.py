@@ -16,11 +16,15 @@ from papyra_streams.endpoint import (
 )
 from papyra_streams.errors import InvalidValue
 
+from .._resp.adopting import check_comes_with
+
+_LIBRARY = ("coredis",)
+
 
 def server_of(client: object) -> Server:
     """Read where a client leads; the client itself is not used.
 
-    :raises InvalidValue: if it is no client of coredis
+    :raises InvalidValue: if it is no client of coredis, or goes ways of its own
     """
     if not isinstance(client, coredis.Redis | coredis.RedisCluster):
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
@@ -37,6 +41,7 @@ def server_of(client: object) -> Server:
 def _service(pool: Any, template: Endpoint) -> SentinelService:
     if not pool.is_primary:
         raise InvalidValue("`client` leads to replicas, to which nothing is ever written; use `primary_for`.")
+    check_comes_with(_LIBRARY, pool.sentinel_manager.discover_primary, does="finds the primary with")
     pools = [sentinel.connection_pool for sentinel in pool.sentinel_manager.sentinels]
     return SentinelService(
         name=pool.service_name,
@@ -46,7 +51,12 @@ def _service(pool: Any, template: Endpoint) -> SentinelService:
 
 
 def _template(pool: Any) -> Endpoint:
+    check_comes_with(_LIBRARY, pool.connection_class, does="connects with")
     options = pool.connection_kwargs
+    if options.get("ssl"):
+        raise InvalidValue(
+            "`client` was given `ssl`, which coredis's Sentinel does not know: give it an `ssl_context`."
+        )
     provider = options.get("credential_provider")
     context = options.get("ssl_context")
     return Endpoint(
@@ -55,6 +65,7 @@ def _template(pool: Any) -> Endpoint:
         username=options.get("username"),
         password=options.get("password"),
         credentials=_credentials(provider) if provider else None,
+        given_as="`client`",
     )
 
 
