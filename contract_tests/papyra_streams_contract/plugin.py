@@ -17,6 +17,7 @@ from .selecting import HELP, Selection, refuse_bad_marks, target_of
 from .topologies import TOPOLOGIES
 
 pytest_plugins = [
+    "papyra_streams_contract.clustered",
     "papyra_streams_contract.fixtures",
     "papyra_streams_contract.backends",
     "papyra_streams_contract.partitioned",

@@ -1,7 +1,6 @@
 """What a cluster asks of a driver besides what every server does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -9,17 +8,18 @@ import pytest
 import pytest_asyncio
 
 from papyra_streams.endpoint import ClusterNodes, Endpoint
-from papyra_streams.errors import AuthenticationFailed, GroupMissing, Unavailable, UnsupportedOperation
+from papyra_streams.errors import AuthenticationFailed, Rejected, Unavailable, UnsupportedOperation
 from papyra_streams.ports import Member, StreamStore, Timeouts
 
-from .arranging import eventually, fill, given, join, mark, member
+from .arranging import eventually, fill, join, mark, member
+from .clustered import MakeCluster, on_each_node
 from .fixtures import IMPATIENT, OpenStore
 from .matrix import Target
 from .processes import ServerProcess
 from .secrecy import SECRET
 from .servers import LOCALHOST, Server, free_port
 from .topologies.base import TopologySource
-from .topologies.clusters import Cluster, ReplicaNode
+from .topologies.clusters import ReplicaNode
 from .topologies.moving import SlotMove
 from .wire import Wire
 
@@ -28,38 +28,7 @@ pytestmark = [
     pytest.mark.topologies("cluster", reason="these are about clusters"),
 ]
 
-MakeCluster = Callable[..., Cluster]
-
 _ELSEWHERE = "127.0.0.2"
-
-
-@pytest.fixture
-def make_cluster(target: Target) -> Iterator[MakeCluster]:
-    """Return a function that starts clusters which the test may harm."""
-    source = target.source
-    assert isinstance(source, TopologySource)
-    started: list[Cluster] = []
-
-    def make(primaries: int = 1, **settings: str) -> Cluster:
-        named = {name.replace("_", "-"): value for name, value in settings.items()}
-        started.append(Cluster(source.program, named, primaries=primaries))
-        started[-1].start()
-        return started[-1]
-
-    yield make
-    for cluster in started:
-        cluster.stop()
-
-
-async def on_each_node(wire: Wire, namespace: str) -> list[Member]:
-    """Return members of a group on a stream of each of three nodes, in the order of the nodes."""
-    found: dict[int, Member] = {}
-    for number in range(100):
-        stream = f"{namespace}:{number}:events"
-        slot = await wire.number("CLUSTER", "KEYSLOT", stream)
-        found.setdefault(slot * 3 // 16384, member(stream))
-    assert len(found) == 3
-    return [found[node] for node in sorted(found)]
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -68,80 +37,38 @@ async def apart(wire: Wire, namespace: str) -> list[Member]:
     return await on_each_node(wire, namespace)
 
 
-@pytest_asyncio.fixture(loop_scope="function")
-async def joined(store: StreamStore, wire: Wire, apart: list[Member]) -> AsyncIterator[list[Member]]:
-    """Return the members, whose groups are there and begin with what is new."""
-    for each in apart:
+async def test_streams_of_one_place_are_read_by_one_command(
+    store: StreamStore, wire: Wire, namespace: str, apart: list[Member]
+) -> None:
+    together = [member(f"{{{namespace}}}:{number}:events") for number in range(3)]
+    for each in (*together, *apart):
         await fill(wire, each.stream, 1)
-        await join(store, each, start="$")
-    yield apart
+        await join(store, each)
+
+    assert len({store.place(each.stream) for each in together}) == 1
+    assert {one.stream for one in await store.take(together, count=1)} == {each.stream for each in together}
+    assert len({store.place(each.stream) for each in apart}) == 3
+    with pytest.raises(Rejected, match="CROSSSLOT"):
+        await store.take(apart, count=1)
 
 
-async def test_streams_of_different_nodes_are_read_together(
-    store: StreamStore, wire: Wire, joined: list[Member]
-) -> None:
-    for each in joined:
-        await wire("XADD", each.stream, "5-0", "data", "5")
-
-    taken = await store.take(joined, count=10, block_ms=1000)
-
-    assert sorted(one.stream for one in taken) == sorted(each.stream for each in joined)
-    assert await store.take(joined, count=10) == []
-
-
-async def test_an_entry_of_any_node_ends_the_wait_for_all(store: StreamStore, wire: Wire, joined: list[Member]) -> None:
-    for each in joined:
-        waiting = asyncio.create_task(store.take(joined, count=10, block_ms=1000))
-        await asyncio.sleep(0.02)
-        await wire("XADD", each.stream, "5-0", "data", "5")
-
-        assert [one.stream for one in await waiting] == [each.stream]
-
-
-async def test_an_end_without_entries_is_no_fault(store: StreamStore, joined: list[Member]) -> None:
-    assert await store.take(joined, count=10, block_ms=20) == []
-
-
-async def test_what_one_node_gives_is_not_lost_for_the_fault_of_another(
-    store: StreamStore, wire: Wire, joined: list[Member]
-) -> None:
-    good, bad, _ = joined
-    await wire("XADD", good.stream, "5-0", "data", "5")
-    await wire("XGROUP", "DESTROY", bad.stream, bad.group)
-
-    assert len(given(await store.take(joined, count=10, block_ms=1000))) == 1
-    with pytest.raises(GroupMissing):
-        await store.take(joined, count=10, block_ms=1000)
-    # Told once, and asked anew.
-    with pytest.raises(GroupMissing):
-        await store.take(joined, count=10)
-    await join(store, bad)
-    await wire("XADD", bad.stream, "6-0", "data", "6")
-    assert len(given(await store.take(joined, count=10))) == 1
-
-
-async def test_a_silent_node_keeps_nobody_from_what_others_have(
-    open_store: OpenStore, make_cluster: MakeCluster
-) -> None:
+async def test_what_a_server_can_is_asked_near_a_stream(open_store: OpenStore, make_cluster: MakeCluster) -> None:
     cluster = make_cluster(primaries=3)
     wire, store = Wire(cluster.endpoint), open_store(cluster.target, IMPATIENT)
-    members = await on_each_node(wire, "silent")
-    for each in members:
-        await fill(wire, each.stream, 1)
-        await join(store, each, start="$")
-    # The last of them is the last node's.
-    *others, _ = members
-    for each in others:
-        await wire("XADD", each.stream, "5-0", "data", "5")
+    near = [each.stream for each in await on_each_node(wire, "near")]
+    whole = await store.capabilities()
+    for node, stream in zip(cluster.nodes, near, strict=True):
+        others = [each for each in cluster.nodes if each is not node]
+        asking = open_store(cluster.target, IMPATIENT)
+        await asking.length(stream)
+        for each in others:
+            each.pause()
+        try:
+            assert await asking.capabilities(near=stream) == whole
+        finally:
+            for each in others:
+                each.resume()
     await wire.aclose()
-    cluster.nodes[-1].pause()
-    try:
-        async with asyncio.timeout(0.9 * IMPATIENT.command):
-            taken = await store.take(members, count=10, block_ms=1000)
-    finally:
-        cluster.nodes[-1].resume()
-
-    assert sorted(one.stream for one in taken) == sorted(each.stream for each in others)
 
 
 async def test_whoever_waits_for_silent_nodes_waits_no_longer_in_company(

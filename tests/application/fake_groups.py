@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from papyra_streams.domain.entries import Entry, EntryId
-from papyra_streams.errors import GroupMissing
+from papyra_streams.errors import GroupMissing, Unavailable
 from papyra_streams.ports import Capabilities, DeadEntry, Delivered, Joined, Member, PendingState, Settled
 
 from .fakes import FakeStore
@@ -46,12 +46,18 @@ class FakeGroups(FakeStore):
         super().__init__()
         self.groups_of: dict[str, Group] = {}
         self.claims = False
+        self.places: dict[str, int] = {}
+        """Where streams lie, if not all in one place."""
         self.calls: list[str] = []
         self.faults: dict[str, deque[Exception]] = {}
         """What a verb raises, one by one, before it does anything."""
         self.late_faults: dict[str, deque[Exception]] = {}
         """What a verb raises, one by one, after it has done everything."""
         self.outage: Exception | None = None
+        self.away: set[str] = set()
+        """Streams whose server cannot be reached."""
+        self.silent: set[str] = set()
+        """Streams whose server answers nothing."""
         self.leaders: dict[str, str] = {}
         self.buried: list[tuple[DeadEntry, str]] = []
         self.released: list[tuple[EntryId, int, str, bool]] = []
@@ -81,7 +87,7 @@ class FakeGroups(FakeStore):
         self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
     ) -> Joined:
         assert start == "0"
-        await self._begin("join")
+        await self._begin("join", member)
         if member.stream in self.groups_of:
             return Joined("found", self._group(member).last_delivered)
         if expected and on_loss == "fail":
@@ -94,13 +100,16 @@ class FakeGroups(FakeStore):
         self, members: Sequence[Member], *, count: int, block_ms: int = 0, claim_idle_ms: int | None = None
     ) -> list[Delivered]:
         assert count > 0
-        await self._begin("take")
+        assert len({self.place(member.stream) for member in members}) == 1
+        await self._begin("take", members[0])
         taken = self._taken(members, count, claim_idle_ms)
-        if not taken and block_ms:
-            self._written = anyio.Event()
-            with anyio.move_on_after(block_ms / 1000):
+        with anyio.move_on_after(block_ms / 1000):
+            while not taken and block_ms:
+                # Others wait, too.
+                if self._written.is_set():
+                    self._written = anyio.Event()
                 await self._written.wait()
-            taken = self._taken(members, count, claim_idle_ms)
+                taken = self._taken(members, count, claim_idle_ms)
         self._end("take")
         return taken
 
@@ -120,7 +129,7 @@ class FakeGroups(FakeStore):
     async def take_stuck(self, member: Member, *, count: int, min_idle_ms: int, pause_ms: int) -> list[Delivered]:
         assert count > 0
         assert pause_ms > 0
-        await self._begin("take_stuck")
+        await self._begin("take_stuck", member)
         taken = self._claimed(member, count, min_idle_ms)
         self._end("take_stuck")
         return taken
@@ -129,7 +138,7 @@ class FakeGroups(FakeStore):
         self, member: Member, *, count: int, after: EntryId, but: Collection[EntryId] = ()
     ) -> list[Delivered]:
         assert count > 0
-        await self._begin("take_pending")
+        await self._begin("take_pending", member)
         left = self._settled(member, list(but)).done
         ids = [one for one in sorted(self._group(member).pending) if one > after and one not in left][:count]
         deliveries = {one: self._group(member).pending[one].deliveries for one in ids}
@@ -139,7 +148,7 @@ class FakeGroups(FakeStore):
         return taken
 
     async def take_again(self, member: Member, ids: Sequence[EntryId]) -> list[Delivered]:
-        await self._begin("take_again")
+        await self._begin("take_again", member)
         again = self._claim(member, sorted(self._settled(member, ids).done))
         self._end("take_again")
         return again
@@ -160,7 +169,7 @@ class FakeGroups(FakeStore):
 
     async def pending(self, stream: str, group: str) -> PendingState:
         assert group == "workers"
-        await self._begin("pending")
+        await self._begin("pending", stream)
         if stream not in self.groups_of:
             raise GroupMissing("There is no such group.")
         rows = self.pending_of(stream)
@@ -170,7 +179,7 @@ class FakeGroups(FakeStore):
         )
 
     async def renew(self, member: Member, ids: Sequence[EntryId]) -> Settled:
-        await self._begin("renew")
+        await self._begin("renew", member)
         outcome = self._settled(member, ids)
         for entry_id in outcome.done:
             row = self._group(member).pending[entry_id]
@@ -178,13 +187,13 @@ class FakeGroups(FakeStore):
         return self._told(member, outcome)
 
     async def settle(self, member: Member, ids: Sequence[EntryId]) -> Settled:
-        await self._begin("settle")
+        await self._begin("settle", member)
         outcome = self._removed(member, ids)
         self._end("settle")
         return self._told(member, outcome)
 
     async def release(self, member: Member, idle_ms: Mapping[EntryId, int], *, to: str, counted: bool) -> Settled:
-        await self._begin("release")
+        await self._begin("release", member)
         outcome = self._settled(member, list(idle_ms))
         for entry_id in sorted(outcome.done):
             row = self._group(member).pending[entry_id]
@@ -196,7 +205,7 @@ class FakeGroups(FakeStore):
 
     async def bury(self, member: Member, dead: Sequence[DeadEntry], *, quarantine: str, moment: float) -> Settled:
         assert moment > 0
-        await self._begin("bury")
+        await self._begin("bury", member)
         outcome = self._removed(member, [entry.id for entry in dead])
         self.buried += [(entry, quarantine) for entry in dead if entry.id in outcome.done]
         self._end("bury")
@@ -204,13 +213,13 @@ class FakeGroups(FakeStore):
 
     async def lead(self, member: Member, *, lease_ms: int) -> bool:
         assert lease_ms > 0
-        await self._begin("lead")
+        await self._begin("lead", member)
         self._group(member)
         return self.leaders.setdefault(member.stream, member.consumer) == member.consumer
 
     async def leave(self, member: Member, *, idle_ms: int = 0) -> bool:
         assert idle_ms == 0
-        await self._begin("leave")
+        await self._begin("leave", member)
         if self.leaders.get(member.stream) == member.consumer:
             del self.leaders[member.stream]
         if any(row.consumer == member.consumer for row in self._group(member).pending.values()):
@@ -218,7 +227,10 @@ class FakeGroups(FakeStore):
         self.gone.append(member.consumer)
         return True
 
-    async def capabilities(self) -> Capabilities:
+    def place(self, stream: str) -> int:
+        return self.places.get(stream, 0)
+
+    async def capabilities(self, *, near: str = "") -> Capabilities:  # noqa: ARG002 -- all servers are alike
         return Capabilities(lag=False, fsync=False, claiming_reads=self.claims, trio=True)
 
     def _told(self, member: Member, outcome: Settled) -> Settled:
@@ -243,9 +255,14 @@ class FakeGroups(FakeStore):
             raise GroupMissing("There is no such group.")
         return self.groups_of[member.stream]
 
-    async def _begin(self, verb: str) -> None:
+    async def _begin(self, verb: str, where: Member | str) -> None:
         self.calls.append(verb)
+        stream = where.stream if isinstance(where, Member) else where
+        if stream in self.silent:
+            await anyio.sleep_forever()
         await anyio.lowlevel.checkpoint()
+        if stream in self.away:
+            raise Unavailable("The server is away.")
         if self.outage:
             raise self.outage
         if faults := self.faults.get(verb):

@@ -275,7 +275,7 @@ class FakeStore(NoSubscriptions, NoRebuilding, StreamStore):
     async def ping(self) -> None:
         """Answer."""
 
-    async def capabilities(self) -> Capabilities:
+    async def capabilities(self, *, near: str = "") -> Capabilities:  # noqa: ARG002 -- all servers are alike
         return Capabilities(lag=False, fsync=self.syncs, claiming_reads=False, trio=True)
 
     async def aclose(self) -> None:

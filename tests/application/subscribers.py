@@ -19,6 +19,9 @@ from .fake_groups import FakeGroups
 NOW = 1_700_000_000.0
 STREAM = "papyra:orders:events"
 GROUP = "workers"
+SYSTEMS = ("orders", "bills", "parcels")
+PLACES = {f"papyra:{system}:events": place for place, system in enumerate(SYSTEMS)}
+"""Where the streams of several systems may lie, each by itself."""
 
 QUICK: dict[str, Any] = {"group": GROUP, "consumer": "me", "claim_idle": 1.0, "backoff": 0.01, "grace": 0.2}
 

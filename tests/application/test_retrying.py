@@ -46,7 +46,7 @@ REPEATABLE: dict[str, Call] = {
     "discard": (("c",), {}),
     "clock_ms": ((), {}),
     "ping": ((), {}),
-    "capabilities": ((), {}),
+    "capabilities": ((), {"near": "s"}),
     "leave": ((MEMBER,), {"idle_ms": 5}),
     "consumers": (("s", "g"), {}),
     "pending_entries": (("s", "g"), {"count": 1, "after": ID}),

@@ -1,4 +1,4 @@
-"""Where a worker has fewer slots than there are streams: quiet ones do not hold up a busy one."""
+"""Where a worker has fewer slots than there are streams, or reads in several places: quiet ones hold up no busy one."""
 
 import time
 from typing import Any
@@ -6,48 +6,23 @@ from typing import Any
 import anyio
 import pytest
 
-from papyra_streams.application.subscribing.intake import LONGEST_TURN_MS, Turns
-from papyra_streams.domain.kinds import AUDITS, DEAD_LETTERS, EVENTS
-
-from .subscribers import Bench, next_of, number_of
+from .subscribers import PLACES, STREAM, SYSTEMS, Bench, next_of, number_of, until
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
-def test_a_read_of_all_streams_may_wait_as_long_as_it_wants() -> None:
-    assert Turns().longest_wait_ms(500, reading=3, of=3) == 500
-
-
-def test_a_read_of_some_may_wait_once_all_were_found_empty() -> None:
-    turns = Turns()
-    waits = []
-    for _ in range(3):
-        waits.append(turns.longest_wait_ms(500, reading=2, of=4))
-        turns.note(2, has_found=False)
-    turns.note(2, has_found=True)
-    waits.append(turns.longest_wait_ms(500, reading=2, of=4))
-
-    assert waits == [0, 0, LONGEST_TURN_MS // 2, 0]
-
-
-@pytest.mark.parametrize(("reading", "longest_ms", "expected"), [(1, 500, 10), (32, 500, 50), (63, 7, 7)])
-def test_a_round_of_waits_takes_as_long_as_one_turn(reading: int, longest_ms: int, expected: int) -> None:
-    turns = Turns()
-    turns.note(64, has_found=False)
-
-    assert turns.longest_wait_ms(longest_ms, reading=reading, of=64) == expected
+@pytest.fixture(params=[1, 3], ids=["one place", "three places"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    made = Bench()
+    made.store.places = dict(PLACES) if request.param > 1 else {}
+    return made
 
 
 @pytest.mark.parametrize("ordering", ["none", "actor"])
 async def test_a_busy_stream_does_not_wait_for_quiet_ones(bench: Bench, ordering: str) -> None:
     bench.write(range(60))
-    settings: dict[str, Any] = {"ordering": ordering, "concurrency": 1}
-    async with bench.subscription(EVENTS, AUDITS, DEAD_LETTERS, **settings) as subscription:
+    settings: dict[str, Any] = {"ordering": ordering, "concurrency": 1, "systems": SYSTEMS}
+    async with bench.subscription(**settings) as subscription:
         await (await next_of(subscription)).ack()
         begun = time.monotonic()
         for expected in range(1, 60):
@@ -61,11 +36,84 @@ async def test_a_busy_stream_does_not_wait_for_quiet_ones(bench: Bench, ordering
 
 @pytest.mark.parametrize("ordering", ["none", "actor"])
 async def test_what_comes_to_a_quiet_stream_is_soon_found(bench: Bench, ordering: str) -> None:
-    settings: dict[str, Any] = {"ordering": ordering, "concurrency": 1}
-    async with bench.subscription(EVENTS, AUDITS, DEAD_LETTERS, **settings) as subscription:
+    settings: dict[str, Any] = {"ordering": ordering, "concurrency": 1, "systems": SYSTEMS}
+    async with bench.subscription(**settings) as subscription:
         await anyio.sleep(0.3)
         for number in range(10):
             bench.write([number])
             with anyio.fail_after(1):
                 async with await anext(subscription) as delivery:
                     assert number_of(delivery) == number
+
+
+@pytest.mark.parametrize("ordering", ["none", "actor"])
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 5, 40])
+async def test_no_more_is_read_than_there_are_slots(bench: Bench, concurrency: int, ordering: str) -> None:
+    for stream in PLACES:
+        bench.write(range(100), stream=stream)
+    async with bench.subscription(systems=SYSTEMS, concurrency=concurrency, ordering=ordering) as subscription:
+        for _ in range(300 - concurrency):
+            await until(lambda: len(subscription.hand.all()) == concurrency)
+            assert sum(len(bench.store.pending_of(stream)) for stream in PLACES) <= concurrency
+            await (await next_of(subscription)).ack()
+
+
+@pytest.mark.parametrize("ordering", ["none", "actor"])
+async def test_one_busy_stream_gets_all_slots(bench: Bench, ordering: str) -> None:
+    async with bench.subscription(systems=SYSTEMS, concurrency=10, ordering=ordering) as subscription:
+        await anyio.sleep(0.1)
+        bench.write(range(50))
+        await until(lambda: not subscription.hand.free)
+        assert len(bench.store.pending_of(STREAM)) == 10
+
+
+@pytest.mark.parametrize("ordering", ["none", "actor"])
+async def test_a_burst_is_handed_out_at_once_beside_what_has_just_found_something(bench: Bench, ordering: str) -> None:
+    first, second, _ = PLACES
+    async with bench.subscription(systems=SYSTEMS, concurrency=60, ordering=ordering) as subscription:
+        for _ in range(5):
+            bench.write([0], stream=first)
+            await (await next_of(subscription)).ack()
+            await anyio.sleep(0.02)
+            bench.write(range(50), stream=second)
+            # A read that waits for an entry may do so for a quarter of a second.
+            with anyio.fail_after(0.15):
+                await until(lambda: len(subscription.hand.all()) == 50)
+            taken = subscription.hand.all()
+            subscription.settling.acknowledge(taken)
+            await until(lambda: not subscription.hand.all())
+
+
+async def test_what_nobody_can_read_leaves_its_room_to_others_at_once(bench: Bench) -> None:
+    bad, good, _ = PLACES
+    async with bench.subscription(systems=SYSTEMS, concurrency=1, claim_idle=60) as subscription:
+        await until(lambda: bench.store.calls.count("take") > 3)
+        for number in range(5):
+            bench.store.write(bad, [b"no record"])
+            bench.write([number], stream=good)
+            with anyio.fail_after(0.8):
+                async with await anext(subscription) as delivery:
+                    assert number_of(delivery) == number
+
+
+@pytest.mark.parametrize("ordering", ["none", "actor"])
+async def test_many_places_are_no_burden(ordering: str) -> None:
+    bench = Bench()
+    systems = tuple(f"s{number}" for number in range(256))
+    bench.store.places = {f"papyra:{system}:events": place for place, system in enumerate(systems)}
+    for stream in bench.store.places:
+        bench.write(range(4), stream=stream)
+    async with bench.subscription(systems=systems, concurrency=10, ordering=ordering) as subscription:
+        with anyio.fail_after(8):
+            for _ in range(4 * len(systems)):
+                async with await anext(subscription):
+                    pass
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+async def test_quiet_streams_are_not_asked_without_a_pause(bench: Bench, concurrency: int) -> None:
+    async with bench.subscription(systems=SYSTEMS, concurrency=concurrency):
+        await anyio.sleep(0.3)
+        before = bench.store.calls.count("take")
+        await anyio.sleep(0.5)
+        assert bench.store.calls.count("take") - before <= 30

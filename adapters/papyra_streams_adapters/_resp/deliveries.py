@@ -1,7 +1,6 @@
 """Giving a group's entries to its consumers."""
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
@@ -11,8 +10,7 @@ from papyra_streams.garbage import uncollected
 from papyra_streams.ports import Delivered, DeliveryPort, Joined, Member, Settled
 
 from . import group_replies
-from .apart import Apart
-from .client import LONGEST_BLOCK_MS, Argument, Reply, RespClient, RespPart
+from .client import LONGEST_BLOCK_MS, Argument, Reply, RespPart
 from .scripts import Script
 from .steps import MOST_AT_ONCE, settled, steps
 
@@ -29,9 +27,8 @@ _on_the_wire: Callable[[EntryId], bytes] = b"%d-%d".__mod__
 class RespDeliveries(RespPart, DeliveryPort):
     """Gives out entries by XREADGROUP and by scripts, which see to whose an entry is."""
 
-    def __init__(self, client: RespClient) -> None:
-        super().__init__(client)
-        self._apart = Apart()
+    def place(self, stream: str) -> int:
+        return self._client.place(stream)
 
     async def join(
         self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
@@ -42,20 +39,6 @@ class RespDeliveries(RespPart, DeliveryPort):
 
     async def take(
         self, members: Sequence[Member], *, count: int, block_ms: int = 0, claim_idle_ms: int | None = None
-    ) -> list[Delivered]:
-        places: defaultdict[int, list[Member]] = defaultdict(list)
-        for member in members:
-            places[self._client.place(member.stream)].append(member)
-        if len(places) == 1:
-            return await self._take(members, count, block_ms, claim_idle_ms)
-
-        async def take(part: Sequence[Member], block_ms: int) -> list[Delivered]:
-            return await self._take(part, count, block_ms, claim_idle_ms)
-
-        return await self._apart.take([*map(tuple, places.values())], block_ms, take)
-
-    async def _take(
-        self, members: Sequence[Member], count: int, block_ms: int, claim_idle_ms: int | None
     ) -> list[Delivered]:
         first = members[0]
         command: list[Argument] = ["XREADGROUP", "GROUP", first.group, first.consumer, "COUNT", count]

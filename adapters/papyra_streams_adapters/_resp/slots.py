@@ -29,11 +29,15 @@ class Address(NamedTuple):
 @lru_cache(maxsize=4096)
 def slot_of(key: Argument) -> int:
     """Return a key's slot: of its hash tag, if it has one that is not empty."""
-    name = key if isinstance(key, bytes) else str(key).encode()
-    _, opened, rest = name.partition(b"{")
-    tag, closed, _ = rest.partition(b"}")
     # binascii's CRC is the one of the specification: CRC16-CCITT (XMODEM).
-    return crc_hqx(tag if opened and closed and tag else name, 0) % _SLOTS
+    return crc_hqx(hashed(key if isinstance(key, bytes) else str(key).encode()), 0) % _SLOTS
+
+
+def hashed(key: bytes) -> bytes:
+    """Return the part of a key that says where it lies; in braces, it makes another key lie there as well."""
+    _, opened, rest = key.partition(b"{")
+    tag, closed, _ = rest.partition(b"}")
+    return tag if opened and closed and tag else key
 
 
 class SlotMap:

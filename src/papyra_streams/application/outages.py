@@ -7,7 +7,7 @@ from typing import TypeVar
 import anyio
 
 from papyra_streams import backoff
-from papyra_streams.errors import AuthenticationFailed, Indeterminate, OutOfMemory, Unavailable
+from papyra_streams.errors import AuthenticationFailed, Indeterminate, OutOfMemory, StreamsError, Unavailable
 
 ResultT = TypeVar("ResultT")
 
@@ -60,11 +60,11 @@ async def until_answered(
     outage: Outage,
     *,
     ending: anyio.Event,
-    doubt: Callable[[], None] = lambda: None,
+    note: Callable[[StreamsError], object] = lambda _: None,
 ) -> ResultT:
     """Try until the server answers; once ``ending`` is set, only once more.
 
-    :param doubt: called where the server may have done what was asked, and it is asked for again
+    :param note: called with what an attempt failed for, where another one follows
     :raises StreamsError: what does not go away by waiting; and the last outage, if it ends
     """
     while True:
@@ -73,8 +73,7 @@ async def until_answered(
         except OUTAGES as error:
             if ending.is_set():
                 raise
-            if isinstance(error, Indeterminate):
-                doubt()
+            note(error)
             await pause(outage.next_delay(error), ending)
         else:
             outage.is_over()

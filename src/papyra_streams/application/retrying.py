@@ -130,6 +130,9 @@ class RetryingStore(StreamStore):
     async def lag(self, stream: str, group: str) -> int | None:
         return await self._again(lambda: self._store.lag(stream, group))
 
+    def place(self, stream: str) -> int:
+        return self._store.place(stream)
+
     async def join(
         self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
     ) -> Joined:
@@ -248,8 +251,8 @@ class RetryingStore(StreamStore):
     async def ping(self) -> None:
         await self._again(self._store.ping)
 
-    async def capabilities(self) -> Capabilities:
-        return await self._again(self._store.capabilities)
+    async def capabilities(self, *, near: str = "") -> Capabilities:
+        return await self._again(lambda: self._store.capabilities(near=near))
 
     async def aclose(self) -> None:
         await self._store.aclose()

@@ -80,6 +80,10 @@ class DeadEntry:
 class DeliveryPort(ABC):
     """Gives out entries and keeps track of who holds them."""
 
+    def place(self, stream: str) -> int:  # noqa: ARG002 -- one server has all streams
+        """Return where a stream lies: one call of `take` reads streams of one place."""
+        return 0
+
     @abstractmethod
     async def join(
         self, member: Member, *, start: str, on_loss: Literal["resume", "replay", "fail"], expected: bool
@@ -100,7 +104,8 @@ class DeliveryPort(ABC):
     ) -> list[Delivered]:
         """Give up to ``count`` entries of each stream to a consumer, oldest first, and wait for the first of them.
 
-        The members differ in their streams only. A call that is cancelled may strand what it was given.
+        The members differ in their streams only, which lie in one `place`. A call that is cancelled may strand what it
+        was given.
 
         :param block_ms: how long to wait if there is none; 0 does not wait
         :param claim_idle_ms: also give what has been pending and idle for so long, before what nobody was given

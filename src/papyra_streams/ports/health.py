@@ -32,5 +32,8 @@ class HealthPort(ABC):
         """Return the server's clock, in milliseconds since the epoch."""
 
     @abstractmethod
-    async def capabilities(self) -> Capabilities:
-        """Return what this driver on this server can do; the server is asked once."""
+    async def capabilities(self, *, near: str = "") -> Capabilities:
+        """Return what this driver on this server can do; the server is asked once.
+
+        :param near: a stream; of several servers, its own is asked
+        """

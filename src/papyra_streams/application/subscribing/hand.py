@@ -21,17 +21,19 @@ class Hand:
     """Keeps the deliveries, hands them out in their order, and tells where there is room for more."""
 
     def __init__(self, slots: int, order: Order) -> None:
-        self._slots = slots
+        self.slots = slots
         self._order = order
         self._held: dict[Source, dict[EntryId, Delivery]] = {}
         self._size = 0
+        self._stranded: dict[Source, set[Delivery]] = {}
         self._takers: deque[anyio.Event] = deque()
-        self._changed = anyio.Event()
         self._has_ended = False
         self._is_closed = False
         self.failed = anyio.Event()
         self.error: Exception | None = None
         self._rousing: DetachedTask[None] | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Called where there may be more room."""
         self.may_grow: Callable[[], bool] = lambda: False
         self.grow: Callable[[], None] = lambda: None
         """Called where something may be handed out and nobody waits for it."""
@@ -39,7 +41,23 @@ class Hand:
     @property
     def free(self) -> int:
         """How many more may be read."""
-        return max(0, self._slots - self._size)
+        return max(0, self.slots - self._size)
+
+    @property
+    def most_free(self) -> int:
+        """How many more may be read of streams of which nothing is stranded."""
+        return self.slots - self._size + self.stranded_of(self._stranded)
+
+    def stranded_of(self, sources: Iterable[Source]) -> int:
+        """How many of some streams cannot be settled, and so take no room from others."""
+        return sum(len(self._stranded[source]) for source in sources if source in self._stranded)
+
+    def strand(self, deliveries: Iterable[Delivery]) -> None:
+        """Note that some are done with, but that their server does not answer."""
+        for delivery in deliveries:
+            if self._held.get(delivery.source, {}).get(delivery.entry_id) is delivery:
+                self._stranded.setdefault(delivery.source, set()).add(delivery)
+        self.changed()
 
     @property
     def is_empty(self) -> bool:
@@ -129,6 +147,7 @@ class Hand:
         before = held.get(delivery.entry_id)
         if before is not None and before.state is State.RETURNED:
             held[delivery.entry_id] = delivery
+            self._unstrand(before)
             self._order.put([delivery])
             self._wake_taker()
 
@@ -140,6 +159,7 @@ class Hand:
             held = self._held[delivery.source]
             if held.get(delivery.entry_id) is delivery:
                 del held[delivery.entry_id]
+                self._unstrand(delivery)
                 let_go.append(delivery)
             elif delivery.state is not State.RETURNING:
                 # Only of what is given back may the server have given it anew before that was known.
@@ -149,14 +169,9 @@ class Hand:
         self._order.done(let_go)
         for delivery in concluded:
             delivery.conclude(state, error)
-        self._changed.set()
+        self.changed()
         self._wake_taker()
         return concluded
-
-    async def change(self) -> None:
-        """Wait until something was let go of."""
-        self._changed = anyio.Event()
-        await self._changed.wait()
 
     def end(self, error: Exception | None = None) -> None:
         """Note that nothing more will be read, and why if it is not for the asking."""
@@ -164,13 +179,16 @@ class Hand:
         self.error = self.error or error
         if self.error:
             self.failed.set()
-        self._changed.set()
         self._wake_taker()
 
     def close(self) -> None:
         """Hand out nothing any more, whatever is still in hand."""
         self._is_closed = True
         self.end()
+
+    def _unstrand(self, delivery: Delivery) -> None:
+        if self._stranded:
+            self._stranded.get(delivery.source, set()).discard(delivery)
 
     def _wake_taker(self) -> None:
         if self._takers:

@@ -1,54 +1,33 @@
 """What reads for a subscription: `Sharing` or `Leading`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
-from papyra_streams.ports import StreamStore
+from papyra_streams.ports import Delivered, StreamStore
 
 from .delivery import Delivery
-from .hand import Hand
-from .reception import Reception
+from .reception import Reception, Refused
+from .room import Share
 from .source import Source
 
 # What one read gives of a stream at most: the next is read while these are handled and acknowledged.
 MOST_AT_ONCE = 500
-# Where not every stream has a slot, they are read by turns: how long one may keep the others waiting.
-LONGEST_TURN_MS = 100
-_SHORTEST_TURN_MS = 10
-
-
-class Turns:
-    """Tells whether a read of some streams may wait: only where all of them were found empty, one after another.
-
-    Otherwise a quiet stream would hold up a busy one.
-    """
-
-    def __init__(self) -> None:
-        self._found_empty = 0
-
-    def longest_wait_ms(self, longest_ms: int, *, reading: int, of: int) -> int:
-        """Return how long a read of so many of the streams may wait; a round of waits takes as long as one turn."""
-        if reading == of:
-            return longest_ms
-        if self._found_empty < of:
-            return 0
-        return min(longest_ms, max(_SHORTEST_TURN_MS, LONGEST_TURN_MS * reading // of))
-
-    def note(self, reading: int, *, has_found: bool) -> None:
-        """Note what a read came to."""
-        self._found_empty = 0 if has_found else self._found_empty + reading
 
 
 class Intake:
-    """Reads once, as much as there is room for, or waits a little. What it need not do is nothing here."""
+    """Reads streams of one place once, as much as there is room for, or waits a little.
 
-    def __init__(self, store: StreamStore, cfg: SubscriptionConfig, hand: Hand, reception: Reception) -> None:
-        """Read from a store into a hand."""
+    What it need not do is nothing here.
+    """
+
+    def __init__(self, store: StreamStore, cfg: SubscriptionConfig, share: Share, reception: Reception) -> None:
+        """Read from a store into a share of a hand."""
         self._store = store
         self._cfg = cfg
-        self._hand = hand
+        self.share = share
         self._reception = reception
+        self._is_stopping = False
 
     async def turn(self) -> None:
         """Read what there is; called at least as often as stuck entries are to be looked for."""
@@ -71,6 +50,21 @@ class Intake:
 
     def stop(self) -> None:
         """Begin no further read."""
+        self._is_stopping = True
+        self.share.stop()
 
     async def finish(self) -> None:
         """Take in what is still on its way."""
+
+    async def _has_room(self) -> bool:
+        """Wait a while for room, and tell whether there is any to be read into."""
+        return await self.share.wait(self._cfg.sweep_interval) and not self._is_stopping
+
+    def _take_in(self, taken: Sequence[Delivered]) -> list[Refused]:
+        """Put in hand what can be handled, and return the rest."""
+        self.share.fill(len(taken))
+        return self._reception.take_in(taken)
+
+    async def _receive(self, taken: Sequence[Delivered]) -> None:
+        """Put in hand what can be handled, and in quarantine what cannot."""
+        await self._reception.refuse(self._take_in(taken))

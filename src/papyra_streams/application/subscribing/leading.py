@@ -13,9 +13,9 @@ from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
 
 from .delivery import Delivery, State
-from .hand import Hand
-from .intake import LONGEST_TURN_MS, MOST_AT_ONCE, Intake, Turns
+from .intake import MOST_AT_ONCE, Intake
 from .reception import Reception
+from .room import LONGEST_TURN_MS, Share
 from .source import Source
 
 _BEFORE_ALL = EntryId(0, 0)
@@ -70,16 +70,16 @@ class Leading(Intake):
         store: StreamStore,
         cfg: SubscriptionConfig,
         sources: Sequence[Source],
-        hand: Hand,
+        share: Share,
         reception: Reception,
         *,
         lose: Callable[[Sequence[Delivery]], None],
     ) -> None:
-        super().__init__(store, cfg, hand, reception)
+        super().__init__(store, cfg, share, reception)
+        self._hand = share.hand
         self._lose = lose
         self._courses = deque(map(_Course, sources))
         self._next_lead = -inf
-        self._turns = Turns()
         # How many streams had their turn the last time.
         self._read = 1
 
@@ -127,20 +127,29 @@ class Leading(Intake):
             for course in list(self._courses):
                 await self._lead(course)
             self._next_lead = anyio.current_time() + self._cfg.sweep_interval
+        if not any(course.is_led for course in self._courses):
+            await anyio.sleep(self._seconds_to_next_lead)
+        elif await self._has_room():
+            await self._read_led()
+
+    @property
+    def _seconds_to_next_lead(self) -> float:
+        return max(0.0, self._next_lead - anyio.current_time())
+
+    async def _read_led(self) -> None:
         for course in list(self._courses):
             await self._catch_up(course)
             await self._sweep(course)
         ready = [course for course in self._courses if course.is_caught_up]
-        wait = max(0.0, self._next_lead - anyio.current_time())
+        wait = self._seconds_to_next_lead
         if any(course.is_led and course not in ready for course in self._courses):
             wait = min(wait, LONGEST_TURN_MS / 1000)
-        chosen = ready[: self._hand.free]
+        chosen = ready[: self.share.free]
         self._read = len(chosen) if 0 < len(chosen) < len(ready) else 1
         if chosen:
             longest_ms = max(1, round(wait * 1000))
-            may_wait_ms = self._turns.longest_wait_ms(longest_ms, reading=len(chosen), of=len(ready))
-            await self._take_new(chosen, may_wait_ms)
-        elif self._hand.free:
+            await self._take_new(chosen, self.share.longest_wait_ms(longest_ms, reading=len(chosen), of=len(ready)))
+        elif self.share.free:
             await anyio.sleep(wait)
 
     async def _lead(self, course: _Course) -> None:
@@ -159,7 +168,7 @@ class Leading(Intake):
             self.forget(course.source, _BEFORE_ALL)
 
     async def _catch_up(self, course: _Course) -> None:
-        count = min(self._hand.free, MOST_AT_ONCE)
+        count = min(self.share.free, MOST_AT_ONCE)
         if course.after is None or not count or not course.is_led:
             return
         # What is in hand is pending, too. What another took meanwhile, and has not settled, is this worker's again.
@@ -168,6 +177,7 @@ class Leading(Intake):
         pending = await self._store.take_pending(course.source.member, count=count, after=course.after, but=in_hand)
         # The server counts these as begun from now on.
         course.unused.update((one.entry.id, 1) for one in pending if not one.attempt)
+        self.share.note(0, asked=count, found=len(pending))
         taken = await self._count_begun(course, pending, left)
         if course.is_led and course.left is before:
             if len(pending) == count:
@@ -176,7 +186,7 @@ class Leading(Intake):
                 course.after, course.left = None, {}
             for one in pending:
                 course.unused.pop(one.entry.id, None)
-            await self._reception.receive(taken)
+            await self._receive(taken)
 
     async def _count_begun(
         self, course: _Course, pending: Sequence[Delivered], left: dict[Hashable, int]
@@ -196,22 +206,24 @@ class Leading(Intake):
         ]
 
     async def _sweep(self, course: _Course) -> None:
-        count = min(self._hand.free, MOST_AT_ONCE)
+        count = min(self.share.free, MOST_AT_ONCE)
         if not course.is_caught_up or not count or anyio.current_time() < course.next_sweep:
             return
         idle_ms, left = self._cfg.claim_idle_ms, course.left
         stuck = await self._store.take_stuck(course.source.member, count=count, min_idle_ms=idle_ms, pause_ms=1)
+        self.share.note(0, asked=count, found=len(stuck))
         if not stuck:
             course.next_sweep = anyio.current_time() + self._cfg.claim_idle
         if course.is_led and course.left is left:
-            await self._reception.receive(stuck)
+            await self._receive(stuck)
 
     async def _take_new(self, ready: Sequence[_Course], block_ms: int) -> None:
         members = [course.source.member for course in ready]
-        count = min(self._hand.free // len(ready), MOST_AT_ONCE)
+        count = min(self.share.free // len(ready), MOST_AT_ONCE)
         as_led = [(course, course.left) for course in ready]
+        self.share.keep_for(block_ms)
         taken = await self._store.take(members, count=count, block_ms=block_ms)
-        self._turns.note(len(ready), has_found=bool(taken))
+        self.share.note(len(ready), asked=count, found=len(taken))
         for course, left in as_led:
             new = [one for one in taken if one.stream == course.source.stream]
             # A new leader has taken, with all that was pending, what came for a former one, also if that leads again;
@@ -229,4 +241,4 @@ class Leading(Intake):
         if not (holders.keys() - {member.consumer}) and course.is_led and course.left is begun:
             course.after = None
             course.unused.clear()
-            await self._reception.receive(new)
+            await self._receive(new)

@@ -1,4 +1,4 @@
-"""The task that keeps reading for a subscription, whatever happens to the connection or the group."""
+"""What keeps reading the streams of one place for a subscription, whatever happens to the connection or the group."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +11,6 @@ from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.errors import AuthenticationFailed, GroupMissing, Indeterminate, StreamsError
 from papyra_streams.ports import DeliveryPort
 
-from .hand import Hand
 from .intake import Intake
 from .source import Source
 
@@ -29,61 +28,61 @@ class Reading:
         store: DeliveryPort,
         cfg: SubscriptionConfig,
         sources: Sequence[Source],
-        hand: Hand,
         intake: Intake,
+        was_let_in: anyio.Event,
         metrics: StreamsMetrics,
     ) -> None:
+        """Read with an intake.
+
+        :param was_let_in: set once the password has worked, of whatever server
+        """
         self._store = store
         self._cfg = cfg
         self._sources = sources
-        self._hand = hand
         self._intake = intake
         self._metrics = metrics
         self._outage = Outage(f"Reading for group {cfg.group!r}")
         self._stopping = anyio.Event()
         self._missing = list(sources)
         self._known: set[Source] = set()
-        self._was_let_in = False
+        self._was_let_in = was_let_in
 
     def stop(self) -> None:
         """Read nothing any more; what the server holds back is waited for."""
         self._stopping.set()
         self._intake.stop()
 
-    async def run(self) -> None:
-        """Read, and end the hand with what ended the reading."""
+    async def run(self) -> Exception | None:
+        """Read, and return what ended the reading if it was not the asking."""
         fault = await _fault_of(self._read_on)
         missed = await _fault_of(self._intake.finish)
+        self._intake.share.leave()
         # What did not arrive is given to others once it has been idle for long enough.
-        self._hand.end(fault or (None if isinstance(missed, StreamsError) else missed))
+        return fault or (None if isinstance(missed, StreamsError) else missed)
 
     async def _read_on(self) -> None:
         while not self._stopping.is_set():
             await self._turn()
 
     async def _turn(self) -> None:
-        if not self._hand.free:
-            with anyio.move_on_after(self._cfg.sweep_interval):
-                await self._hand.change()
-            if self._stopping.is_set():
-                return
         try:
             await self._join()
             await self._read()
         except OUTAGES as error:
             # A password that never worked is a mistake; one that worked may have been changed.
-            if isinstance(error, AuthenticationFailed) and not self._was_let_in:
+            if isinstance(error, AuthenticationFailed) and not self._was_let_in.is_set():
                 raise
             if isinstance(error, Indeterminate):
                 self._intake.restart()
             await pause(self._outage.next_delay(error), self._stopping)
         else:
-            self._was_let_in = True
+            self._was_let_in.set()
             self._outage.is_over()
 
     async def _read(self) -> None:
         try:
-            await self._intake.turn()
+            with self._intake.share:
+                await self._intake.turn()
         except GroupMissing:
             self._intake.rejoin()
             self._missing = list(self._sources)

@@ -54,10 +54,6 @@ class Reception:
         self._metrics = metrics
         self._most = inf if max_deliveries is None else max_deliveries
 
-    async def receive(self, delivered: Sequence[Delivered]) -> None:
-        """Put in hand what can be handled, and in quarantine what cannot."""
-        await self.refuse(self.take_in(delivered))
-
     def take_in(self, delivered: Sequence[Delivered]) -> list[Refused]:
         """Put in hand what can be handled, and return the rest for `refuse`."""
         with uncollected():

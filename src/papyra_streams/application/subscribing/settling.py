@@ -13,7 +13,7 @@ from papyra_streams.application.metrics import StreamsMetrics
 from papyra_streams.application.outages import OUTAGES, Outage, pause, until_answered
 from papyra_streams.domain.groups import RELEASED
 from papyra_streams.domain.subscribing import SubscriptionConfig
-from papyra_streams.errors import GroupMissing, StreamsError
+from papyra_streams.errors import GroupMissing, Indeterminate, StreamsError
 from papyra_streams.ports import DeadEntry, Delivered, Settled, StreamStore
 from papyra_streams.tasks import DetachedTask, spawn
 
@@ -60,12 +60,11 @@ class Settling:
         self._hand = hand
         self._quarantining = quarantining
         self._metrics = metrics
-        # What is refused for now, as for want of memory, may be one of them while the others go on.
-        self._outages = {state: Outage(f"{what} entries of group {cfg.group!r}") for state, what in _DOING.items()}
+        self._outages: dict[tuple[Source, State], Outage] = {}
         self._ending = anyio.Event()
         self._handled: defaultdict[Source, list[Delivery]] = defaultdict(list)
         self._acknowledging: dict[Source, DetachedTask[None]] = {}
-        self._tasks: dict[object, DetachedTask[None]] = {}
+        self._tasks: defaultdict[Source, dict[object, DetachedTask[None]]] = defaultdict(dict)
         # When each of those that wait here is to be delivered again.
         self._kept: dict[Delivery, float] = {}
         self.gives_back_abandoned = True
@@ -91,12 +90,13 @@ class Settling:
 
     async def give_back(self, deliveries: Sequence[Delivery], delay: float | None, error: str) -> None:
         """Have some delivered again, after a delay, or put in quarantine where that was the last attempt."""
-        for task in self._begin_to_give_back(deliveries, delay, error):
+        for task in self.begin_to_give_back(deliveries, delay, error):
             await task.wait()
 
     async def bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
         """Put some in quarantine."""
-        await self._begin_to_bury(deliveries, reason, error).wait()
+        for task in self._begin_to_bury(deliveries, reason, error):
+            await task.wait()
 
     async def bury_unseen(self, source: Source, dead: Sequence[DeadEntry]) -> None:
         """Put entries in quarantine that were never in hand.
@@ -105,7 +105,8 @@ class Settling:
         """
         for first in range(0, len(dead), _BATCH_TO_BURY):
             some = dead[first : first + _BATCH_TO_BURY]
-            outcome, doubtful = await self._answer(partial(self._quarantining.bury, source, some), State.REJECTED)
+            call = partial(self._quarantining.bury, source, some)
+            outcome, doubtful = await self._answer(call, self._outage(source, State.REJECTED))
             # What is gone since an attempt whose answer was lost went by that attempt.
             there = {*outcome.done, *outcome.gone} if doubtful else {*outcome.done}
             self._quarantining.note(source, [entry for entry in some if entry.id in there])
@@ -113,7 +114,7 @@ class Settling:
     def abandon(self, delivery: Delivery) -> None:
         """Give one back whose ``async with`` was cancelled; the caller cannot wait for it."""
         if self.gives_back_abandoned:
-            self._begin(partial(self._give_back_abandoned, delivery))
+            self._begin(delivery.source, partial(self._give_back_abandoned, delivery))
 
     def lose(self, deliveries: Sequence[Delivery]) -> None:
         """Let go of deliveries that are somebody else's now; and of those behind them in order, to read these again."""
@@ -133,20 +134,22 @@ class Settling:
         """Try no longer than once to settle what is decided."""
         self._ending.set()
 
-    async def finish(self) -> None:
-        """Settle what is decided, and hand the rest over to whoever takes it first."""
+    async def finish(self, source: Source) -> None:
+        """Settle what is decided of a stream, and hand the rest over to whoever takes it first."""
         self.end()
-        for task in [*self._tasks.values(), *self._acknowledging.values()]:
+        acknowledging = [self._acknowledging[source]] if source in self._acknowledging else []
+        for task in [*self._tasks[source].values(), *acknowledging]:
             await task.wait()
         # Each has failed, and is to be left alone for a while; but in order, the next leader takes it at once.
         now = anyio.current_time()
-        kept = {one: max(0.0, due - now) for one, due in self._kept.items() if one.state is State.RETURNED}
-        await self._release(kept)
-        await self._hand_over(dict.fromkeys(self._hand.all(), _FOR_ANYBODY_MS), counted=False)
+        kept = {one: max(0.0, due - now) for one, due in self._kept.items() if one.source is source}
+        await self._release({one: wait for one, wait in kept.items() if one.state is State.RETURNED})
+        await self._hand_over(dict.fromkeys(self._hand.of(source), _FOR_ANYBODY_MS), counted=False)
 
-    def _begin_to_give_back(
+    def begin_to_give_back(
         self, deliveries: Sequence[Delivery], delay: float | None, error: str
     ) -> list[DetachedTask[None]]:
+        """Begin what `give_back` does, which takes as long as the server is away."""
         most = inf if self._cfg.max_deliveries is None else self._cfg.max_deliveries
         last = [delivery for delivery in deliveries if delivery.attempt >= most]
         others = [delivery for delivery in deliveries if delivery.attempt < most]
@@ -158,16 +161,20 @@ class Settling:
             if delivery not in short:
                 self._hand.keep(delivery)
                 self._kept[delivery] = anyio.current_time() + wait
-                self._begin(partial(self._keep, delivery, wait))
-        tasks = [self._begin_to_bury(last, DELIVERED_TOO_OFTEN, error)] if last else []
-        if short:
-            _mark(short, State.RETURNING)
-            tasks.append(self._begin(partial(self._release, short)))
-        return tasks
+                self._begin(delivery.source, partial(self._keep, delivery, wait))
+        _mark(short, State.RETURNING)
+        releases = [
+            self._begin(source, partial(self._release, {one: short[one] for one in some}))
+            for source, some in _by_source(short).items()
+        ]
+        return self._begin_to_bury(last, DELIVERED_TOO_OFTEN, error) + releases
 
-    def _begin_to_bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> DetachedTask[None]:
+    def _begin_to_bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> list[DetachedTask[None]]:
         _mark(deliveries, State.SETTLING)
-        return self._begin(partial(self._bury, deliveries, _sendable(reason), _sendable(error)))
+        return [
+            self._begin(source, partial(self._bury, source, some, _sendable(reason), _sendable(error)))
+            for source, some in _by_source(deliveries).items()
+        ]
 
     # -- in tasks of their own
 
@@ -178,13 +185,13 @@ class Settling:
 
     async def _acknowledge_all(self, source: Source) -> None:
         while deliveries := self._handled.pop(source, None):
-            for _, some in _steps(deliveries):
+            for some in _steps(deliveries):
                 ids = [delivery.entry_id for delivery in some]
                 done = await self._settle(some, partial(self._store.settle, source.member, ids), State.ACKNOWLEDGED)
                 self._metrics.entries_acknowledged += len(done)
 
-    async def _bury(self, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
-        for source, some in _steps(deliveries, _BATCH_TO_BURY):
+    async def _bury(self, source: Source, deliveries: Sequence[Delivery], reason: str, error: str) -> None:
+        for some in _steps(deliveries, _BATCH_TO_BURY):
             dead = [DeadEntry(id=one.entry_id, attempts=one.attempt, reason=reason, error=error) for one in some]
             done = await self._settle(some, partial(self._quarantining.bury, source, dead), State.REJECTED)
             there = {delivery.entry_id for delivery in done}
@@ -195,9 +202,9 @@ class Settling:
         await self._hand_over(idle_ms, counted=True)
 
     async def _hand_over(self, idle_ms: Mapping[Delivery, int], *, counted: bool) -> None:
-        for source, some in _steps(idle_ms):
+        for some in _steps([*idle_ms]):
             idle = {delivery.entry_id: idle_ms[delivery] for delivery in some}
-            call = partial(self._store.release, source.member, idle, to=RELEASED, counted=counted)
+            call = partial(self._store.release, some[0].source.member, idle, to=RELEASED, counted=counted)
             await self._settle(some, call, State.RETURNED)
 
     async def _keep(self, delivery: Delivery, delay: float) -> None:
@@ -220,8 +227,9 @@ class Settling:
         try:
             again = await until_answered(
                 partial(self._store.take_again, source.member, [delivery.entry_id]),
-                self._outages[State.OPEN],
+                self._outage(source, State.OPEN),
                 ending=self._ending,
+                note=lambda _: self._hand.strand([delivery]),
             )
         except GroupMissing:
             self.lose([delivery])
@@ -241,9 +249,9 @@ class Settling:
     async def _settle(
         self, deliveries: Sequence[Delivery], call: Callable[[], Awaitable[Settled]], state: State
     ) -> list[Delivery]:
-        """Let go of deliveries by what the server answers; return those that came into the state wanted."""
+        """Let go of a stream's deliveries by what the server answers; return those that came into the state wanted."""
         try:
-            outcome, doubtful = await self._answer(call, state)
+            outcome, doubtful = await self._answer(call, self._outage(deliveries[0].source, state), deliveries)
         except GroupMissing:
             self.lose(deliveries)
             return []
@@ -267,26 +275,39 @@ class Settling:
         if not isinstance(error, OUTAGES):
             self.fail(error)
 
-    async def _answer(self, call: Callable[[], Awaitable[Settled]], state: State) -> tuple[Settled, bool]:
+    async def _answer(
+        self, call: Callable[[], Awaitable[Settled]], outage: Outage, deliveries: Sequence[Delivery] = ()
+    ) -> tuple[Settled, bool]:
         """Return what the server answers, and whether an earlier attempt may have been carried out."""
-        doubts: list[bool] = []
-        doubt = partial(doubts.append, True)  # noqa: FBT003 -- only how many there are is of interest
-        outcome = await until_answered(call, self._outages[state], ending=self._ending, doubt=doubt)
+        doubts: list[StreamsError] = []
+
+        def note(error: StreamsError) -> None:
+            self._hand.strand(deliveries)
+            if isinstance(error, Indeterminate):
+                doubts.append(error)
+
+        outcome = await until_answered(call, outage, ending=self._ending, note=note)
         return outcome, bool(doubts)
 
-    def _begin(self, function: Callable[[], Awaitable[None]]) -> DetachedTask[None]:
-        key = object()
+    def _outage(self, source: Source, state: State) -> Outage:
+        # One node of a cluster may be away, and one thing refused, as for want of memory, while others go on.
+        if (source, state) not in self._outages:
+            self._outages[source, state] = Outage(f"{_DOING[state]} entries of group {self._cfg.group!r}")
+        return self._outages[source, state]
+
+    def _begin(self, source: Source, function: Callable[[], Awaitable[None]]) -> DetachedTask[None]:
+        key, tasks = object(), self._tasks[source]
 
         async def run() -> None:
             try:
                 await function()
             finally:
-                self._tasks.pop(key, None)
+                tasks.pop(key, None)
 
         task = spawn(run, name="papyra-streams settle")
         # Some event loops begin a task at once, and it may have ended.
         if not task.done:
-            self._tasks[key] = task
+            tasks[key] = task
         return task
 
     def _backoff(self, attempt: int) -> float:
@@ -304,11 +325,13 @@ def _mark(deliveries: Iterable[Delivery], state: State) -> None:
         delivery.state = state
 
 
-def _steps(deliveries: Iterable[Delivery], size: int = BATCH) -> Iterator[tuple[Source, list[Delivery]]]:
-    """Divide deliveries into steps of one stream each, each of a bounded size."""
+def _by_source(deliveries: Iterable[Delivery]) -> Mapping[Source, list[Delivery]]:
     by_source: defaultdict[Source, list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         by_source[delivery.source].append(delivery)
-    for source, some in by_source.items():
-        for first in range(0, len(some), size):
-            yield source, some[first : first + size]
+    return by_source
+
+
+def _steps(deliveries: Sequence[Delivery], size: int = BATCH) -> Iterator[Sequence[Delivery]]:
+    for first in range(0, len(deliveries), size):
+        yield deliveries[first : first + size]

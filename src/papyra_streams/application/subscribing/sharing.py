@@ -12,9 +12,9 @@ from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
 from papyra_streams.tasks import DetachedTask, spawn
 
-from .hand import Hand
-from .intake import MOST_AT_ONCE, Intake, Turns
+from .intake import MOST_AT_ONCE, Intake
 from .reception import Reception
+from .room import Share
 from .source import Source
 
 
@@ -31,13 +31,12 @@ class Sharing(Intake):
         store: StreamStore,
         cfg: SubscriptionConfig,
         sources: Sequence[Source],
-        hand: Hand,
+        share: Share,
         reception: Reception,
     ) -> None:
-        super().__init__(store, cfg, hand, reception)
+        super().__init__(store, cfg, share, reception)
         self._to_read = deque(sources)
         self._to_sweep = deque(sources)
-        self._turns = Turns()
         self._claims: bool | None = None
         self._begins_with_stuck = True
         self._next_sweep = anyio.current_time()
@@ -46,11 +45,6 @@ class Sharing(Intake):
         self._had_all_asked_for = False
         # The next read, on its way while what the last one gave is decoded: there is room for all that it asks for.
         self._ahead: DetachedTask[list[Delivered]] | None = None
-        self._is_stopping = False
-
-    def stop(self) -> None:
-        """Read ahead no more."""
-        self._is_stopping = True
 
     async def finish(self) -> None:
         """Take in what was read ahead."""
@@ -60,7 +54,9 @@ class Sharing(Intake):
     async def turn(self) -> None:
         """Read new entries and, when it is time, stuck ones, each in turn first."""
         if self._claims is None:
-            self._claims = (await self._store.capabilities()).claiming_reads
+            self._claims = (await self._store.capabilities(near=self._to_read[0].stream)).claiming_reads
+        if not await self._has_room():
+            return
         if self._ahead or anyio.current_time() < self._next_sweep:
             await self._take_new(wait=True)
             return
@@ -73,21 +69,24 @@ class Sharing(Intake):
             await self._sweep()
 
     async def _take_new(self, *, wait: bool) -> None:
-        if not self._hand.free:
+        if not self.share.free:
             return
         taken = await self._read(wait=wait)
-        left = self._hand.free - len(taken)
-        is_due = anyio.current_time() >= self._next_sweep
-        if left > 0 and self._had_all_asked_for and not is_due and not self._is_stopping:
+        if self._may_read_ahead(left := self.share.free - len(taken)):
             self._ahead = spawn(partial(self._take, left, wait=False), name="papyra-streams read ahead")
             # It is sent now. A cancellation would lose what was taken.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         await self._receive(taken)
 
+    def _may_read_ahead(self, left: int) -> bool:
+        # Where several read, the others go on meanwhile.
+        is_due = anyio.current_time() >= self._next_sweep
+        return self.share.reads_ahead and left > 0 and self._had_all_asked_for and not is_due and not self._is_stopping
+
     async def _read(self, *, wait: bool) -> list[Delivered]:
         ahead, self._ahead = self._ahead, None
         if not ahead:
-            return await self._take(self._hand.free, wait=wait)
+            return await self._take(self.share.free, wait=wait)
         try:
             return await ahead.result()
         except BaseException:
@@ -95,26 +94,28 @@ class Sharing(Intake):
             raise
 
     async def _receive(self, taken: Sequence[Delivered]) -> None:
-        refused = self._reception.take_in(taken)
+        refused = self._take_in(taken)
         if refused and self._ahead:
             # The server may not be there for the others for long. Until they are in hand, nobody renews their leases.
-            refused += self._reception.take_in(await self._read(wait=False))
+            refused += self._take_in(await self._read(wait=False))
         await self._reception.refuse(refused)
 
     async def _take(self, free: int, *, wait: bool) -> list[Delivered]:
         sources = _in_turn(self._to_read, free)
         left_ms = max(1, round((self._next_sweep - anyio.current_time()) * 1000))
         longest_ms = min(left_ms, round(self._cfg.sweep_interval * 1000))
-        may_wait_ms = self._turns.longest_wait_ms(longest_ms, reading=len(sources), of=len(self._to_read))
+        may_wait_ms = self.share.longest_wait_ms(longest_ms, reading=len(sources), of=len(self._to_read))
+        block_ms = may_wait_ms if wait and not self._had_only_stuck else 0
+        self.share.keep_for(block_ms)
         claims = self._claims and not self._had_only_stuck
         count = min(free // len(sources), MOST_AT_ONCE)
         taken = await self._store.take(
             [source.member for source in sources],
             count=count,
-            block_ms=may_wait_ms if wait and not self._had_only_stuck else 0,
+            block_ms=block_ms,
             claim_idle_ms=self._cfg.claim_idle_ms if claims else None,
         )
-        self._turns.note(len(sources), has_found=bool(taken))
+        self.share.note(len(sources), asked=count, found=len(taken))
         self._had_all_asked_for = len(taken) >= count
         self._had_only_stuck = self._had_all_asked_for and all(one.idle_ms for one in taken)
         return taken
@@ -122,15 +123,17 @@ class Sharing(Intake):
     async def _sweep(self) -> None:
         has_found = False
         for source in _in_turn(self._to_sweep, len(self._to_sweep)):
-            if not self._hand.free:
+            if not self.share.free:
                 # It remains due.
                 return
+            count = min(self.share.free, MOST_AT_ONCE)
             stuck = await self._store.take_stuck(
                 source.member,
-                count=min(self._hand.free, MOST_AT_ONCE),
+                count=count,
                 min_idle_ms=self._cfg.claim_idle_ms,
                 pause_ms=max(1, round(self._cfg.sweep_interval * 1000 / 2)),
             )
+            self.share.note(0, asked=count, found=len(stuck))
             has_found = has_found or bool(stuck)
             await self._receive(stuck)
         if not has_found:

@@ -2,7 +2,9 @@
 
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -27,12 +29,15 @@ from .order import AsTheyCome, InLanes, Order
 from .quarantining import Quarantining
 from .reading import Reading
 from .reception import Reception
+from .room import Share, shares
 from .settling import BATCH, Settling
 from .sharing import Sharing
 from .source import Source
 
 # Closing must not keep a process from ending where the server does not answer: how long it may take, in seconds.
 _CLOSE_TIMEOUT = 5.0
+
+_Renewal = Callable[[], Awaitable[None]]
 
 
 def unique_consumer() -> str:
@@ -70,27 +75,30 @@ class Subscription:
             sources, self.hand, self.settling, quarantining, metrics, max_deliveries=cfg.max_deliveries
         )
         self.settling.redeliver = self._reception.again
+        self.settling.step_back = self._step_back
         self.settling.fail = self._fail
         self._metrics = metrics
-        self._reading: Reading | None = None
+        self._intakes: list[Intake] = []
+        self._readings: list[Reading] = []
+        self._renewals: list[Sequence[_Renewal]] = []
         self._tasks: list[DetachedTask[None]] = []
+        self._still_reading = 0
         self._is_closed = anyio.Event()
 
     def stop(self) -> None:
         """Read nothing any more: what is in hand can still be taken and settled, then the iteration ends."""
-        if self._reading:
-            self._reading.stop()
+        for reading in self._readings:
+            reading.stop()
 
     async def __aenter__(self) -> Self:
-        if self._reading:
+        if self._readings:
             raise InvalidValue("A subscription is opened once; make another one.")
-        intake = self._intake()
-        self.settling.step_back = intake.step_back
-        self._reading = Reading(self._store, self.cfg, self._sources, self.hand, intake, self._metrics)
-        self._tasks = [
-            spawn(self._reading.run, name=f"papyra-streams read {self.cfg.group}"),
-            spawn(partial(self._keep_renewing, intake), name=f"papyra-streams renew {self.cfg.group}"),
-        ]
+        self._prepare()
+        self._still_reading = len(self._readings)
+        name = f"papyra-streams read {self.cfg.group}"
+        self._tasks = [spawn(partial(self._read, reading), name=name) for reading in self._readings]
+        name = f"papyra-streams renew {self.cfg.group}"
+        self._tasks += [spawn(partial(self._keep_renewing, renewals), name=name) for renewals in self._renewals]
         return self
 
     async def __aexit__(
@@ -117,47 +125,74 @@ class Subscription:
             return delivery
         raise StopAsyncIteration
 
-    def _intake(self) -> Intake:
+    def _prepare(self) -> None:
+        # Each by itself, since the node of a cluster that has one place may be away while those of others are not.
+        places: defaultdict[int, list[Source]] = defaultdict(list)
+        for source in self._sources:
+            places[self._store.place(source.stream)].append(source)
+        was_let_in = anyio.Event()
+        for sources, share in zip(places.values(), shares(self.hand, [*places.values()]), strict=True):
+            self._intakes.append(intake := self._intake(sources, share))
+            self._readings.append(Reading(self._store, self.cfg, sources, intake, was_let_in, self._metrics))
+            self._renewals.append([intake.renew, *(partial(self._renew_leases, source) for source in sources)])
+
+    def _intake(self, sources: Sequence[Source], share: Share) -> Intake:
         if self.cfg.ordering == "none":
-            return Sharing(self._store, self.cfg, self._sources, self.hand, self._reception)
-        return Leading(self._store, self.cfg, self._sources, self.hand, self._reception, lose=self.settling.lose)
+            return Sharing(self._store, self.cfg, sources, share, self._reception)
+        return Leading(self._store, self.cfg, sources, share, self._reception, lose=self.settling.lose)
+
+    def _step_back(self, lost: Sequence[Delivery], behind: Sequence[Delivery]) -> None:
+        for intake in self._intakes:
+            intake.step_back(lost, behind)
+
+    async def _read(self, reading: Reading) -> None:
+        fault = await reading.run()
+        self._still_reading -= 1
+        if fault:
+            self._fail(fault)
+        elif not self._still_reading:
+            self.hand.end()
 
     def _fail(self, error: Exception) -> None:
         self.stop()
         self.hand.end(error)
 
     async def _close(self) -> None:
-        with anyio.move_on_after(_CLOSE_TIMEOUT):
-            await self._leave()
-        for task in self._tasks:
-            task.cancel()
-        self.hand.close()
+        try:
+            with anyio.move_on_after(_CLOSE_TIMEOUT):
+                await self._leave()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self.hand.close()
 
     async def _leave(self) -> None:
-        for task in self._tasks:
-            await task.wait()
-        await self.settling.finish()
-        for source in self._sources:
-            try:
-                await self._store.leave(source.member)
-            except StreamsError:
-                # It is removed with the other idle consumers.
-                continue
+        # One that asks a silent server is not to keep what others gave from going back.
+        with anyio.move_on_after(_CLOSE_TIMEOUT / 2):
+            for task in self._tasks:
+                await task.wait()
+        async with anyio.create_task_group() as leaving:
+            for source in self._sources:
+                leaving.start_soon(self._leave_stream, source)
 
-    async def _keep_renewing(self, intake: Intake) -> None:
+    async def _leave_stream(self, source: Source) -> None:
+        await self.settling.finish(source)
+        # Where it fails it is removed with the other idle consumers.
+        with suppress(StreamsError):
+            await self._store.leave(source.member)
+
+    async def _keep_renewing(self, renewals: Sequence[_Renewal]) -> None:
         try:
-            await self._renew(intake)
+            await self._renew(renewals)
         except Exception as error:  # noqa: BLE001 -- without leases, all that is slow would be taken away
             self._fail(error)
 
-    async def _renew(self, intake: Intake) -> None:
-        renewals: list[Callable[[], Awaitable[None]]] = [intake.renew]
-        renewals += [partial(self._renew_leases, source) for source in self._sources]
+    async def _renew(self, renewals: Sequence[_Renewal]) -> None:
         outage = Outage(f"Renewing leases of group {self.cfg.group!r}")
         while not self._is_closed.is_set():
             await pause(self.cfg.renew_interval, self._is_closed)
             failures: list[Exception] = []
-            # Together, since the node of a cluster that a stream is on may be away while those of others are not.
+            # Together, so that none of them waits for what is refused to another.
             async with anyio.create_task_group() as renewing:
                 for renew in renewals:
                     renewing.start_soon(_renew_one, renew, failures)
@@ -180,7 +215,7 @@ class Subscription:
         self.settling.lose([delivery for delivery in lost if delivery.is_open])
 
 
-async def _renew_one(renew: Callable[[], Awaitable[None]], failures: list[Exception]) -> None:
+async def _renew_one(renew: _Renewal, failures: list[Exception]) -> None:
     try:
         await renew()
     except GroupMissing:

@@ -190,7 +190,8 @@ class Worker:
             self._subscription.settling.acknowledge(left)
         elif any(delivery.state is not State.LOST for delivery in batch):
             self._note(left or batch, failure)
-            await self._subscription.settling.give_back(left, None, shown(failure))
+            # Not waited for: other streams' entries may have come from other servers.
+            self._subscription.settling.begin_to_give_back(left, None, shown(failure))
 
     async def _call(self, batch: list[Delivery]) -> None:
         awaitable = self._handler(batch if self._cfg.batch_size else batch[0])
