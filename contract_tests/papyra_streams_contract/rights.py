@@ -11,8 +11,8 @@ from .secrecy import SECRET
 KEYS = ("papyra:orders:*",)
 """Those of the system ``orders`` with the default prefix."""
 
-PROBE = "papyra-streams:probe"
-"""A key that is never there. Whether the server's reads can claim is found out with it, and nothing else."""
+PROBE = "papyra-streams:probe*"
+"""Keys that are never there. Whether the server's reads can claim is found out with it, and nothing else."""
 
 _SCRIPTS = ("eval", "evalsha")
 

@@ -15,6 +15,7 @@ from papyra_streams import (
     RedisConsumerGroupConfig,
     RedisStreamsPersistence,
     SubscriptionConfig,
+    WrongType,
 )
 
 from .backends import WORKERS, OpenBackend, add_raw, damage
@@ -63,6 +64,21 @@ async def test_a_consumer_waits_for_what_comes_to_any_partition(divided: RedisSt
         await divided.record_event(fact(number))
         async with asyncio.timeout(2):
             assert [item.data["payload"]["number"] for item in await reading] == [number]
+
+
+async def test_what_others_have_is_given_though_one_partition_cannot_be_read(
+    divided: RedisStreamsPersistence, wire: Wire, streams: list[str]
+) -> None:
+    await divided.ensure_consumer_group(kind="events", group=GROUP)
+    await same_ids(wire, streams)
+    await wire("DEL", streams[2])
+    await wire("SET", streams[2], "no stream")
+    cfg = RedisConsumerGroupConfig(GROUP, "me", count=2, block_ms=0)
+    given = [item for _ in range(5) for item in await divided.consume(kind="events", cfg=cfg)]
+
+    assert Counter(item.data["payload"]["number"] // 100 for item in given) == {0: 3, 1: 3, 3: 3}
+    with pytest.raises(WrongType):
+        await divided.consume(kind="events", cfg=cfg)
 
 
 @pytest.mark.parametrize("block_ms", [0, 300])

@@ -123,9 +123,15 @@ class Consuming:
         if len(turns) == 1:
             return await self._set_aside(who, turns[0], cfg, cfg.count, block_ms) > 0 or cfg.block_ms is None
         missing = cfg.count
+        failure: StreamsError | None = None
         for partition in tuple(turns):
-            if missing:
-                missing -= await self._set_aside(who, partition, cfg, missing, 0)
+            try:
+                missing -= await self._set_aside(who, partition, cfg, missing, 0) if missing else 0
+            except StreamsError as error:
+                # What others gave is the caller's by now, and not to wait for a node that is away.
+                failure = error
+        if failure and missing == cfg.count:
+            raise failure
         if missing == cfg.count and block_ms:
             await self._set_aside(who, turns[0], cfg, missing, min(block_ms, _TURN_MS))
         return missing < cfg.count or block_ms > 0
