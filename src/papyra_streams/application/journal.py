@@ -31,6 +31,8 @@ logger = logging.getLogger("papyra_streams")
 
 # While one batch is on its way the next is being encoded, and no more: memory stays bounded.
 _BYTES_AHEAD = 2 * MOST_BYTES
+# Partitions share what is ahead, so that each has small batches: with three to share, they are half as large again.
+_BYTES_AHEAD_OF_PARTITIONS = 3 * MOST_BYTES
 # Where records are small, a batch is full by their number.
 _LEAST_BYTES = MOST_BYTES // MOST_RECORDS
 
@@ -38,7 +40,8 @@ _LEAST_BYTES = MOST_BYTES // MOST_RECORDS
 class _Ahead:
     """The batches that `Journal.record_many` waits for, in the order they were begun, and how much it put in each."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._batches: dict[Batch, int] = {}
         self._bytes = 0
 
@@ -47,7 +50,7 @@ class _Ahead:
         size = max(len(payload), _LEAST_BYTES)
         self._batches[batch] = self._batches.get(batch, 0) + size
         self._bytes += size
-        while self._bytes > _BYTES_AHEAD and len(self._batches) > 1:
+        while self._bytes > self._most_bytes and len(self._batches) > 1:
             oldest = next(iter(self._batches))
             await oldest.wait()
             self._bytes -= self._batches.pop(oldest)
@@ -77,6 +80,7 @@ class Journal:
         self._meter = meter
         self._clock = clock
         self._spooling = Spooling(spool, meter) if spool else None
+        self._bytes_ahead = _BYTES_AHEAD if keys.partitions == 1 else _BYTES_AHEAD_OF_PARTITIONS
         self._is_closing = False
         self._outlets: list[Outlet] = []
         self._lanes: list[Lane] = []
@@ -143,7 +147,7 @@ class Journal:
         :raises Closed: at the first record after `close` was called, likewise
         """
         count = 0
-        ahead = _Ahead()
+        ahead = _Ahead(self._bytes_ahead)
         try:
             async with aclosing(_each(records)) as all_records:
                 async for record in all_records:
