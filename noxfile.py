@@ -16,7 +16,7 @@ TOPOLOGIES = ["tls", "acl", "sentinel", "cluster"]
 CORE = ["append", "read", "blocking", "groups", "delivering", "errors", "backend", "maintenance", "tls"]
 FAILOVERS = ["failovers", "failovers_writing", "failovers_working", "failovers_idle"]
 # What only one of them has.
-SPECIAL = ["clusters", "moving_slots", "sentinels"]
+SPECIAL = ["clusters", "moving_slots", "sentinels", "subscribing_clusters"]
 WHEELS = Path(".nox", "wheels")
 MEASURED = Path(".nox", "measured").absolute()
 
