@@ -108,14 +108,16 @@ class Deployment(ABC):
 
     async def taken_over(self, key: str, former: ServerProcess) -> ServerProcess:
         """Wait until another member serves a key, and return it."""
+        found: list[ServerProcess] = []
 
         async def has_been() -> bool:
             with suppress(OSError):
-                return self.find_primary(key) not in {None, former}
-            return False
+                primary = self.find_primary(key)
+                found.extend([primary] if primary and primary is not former else [])
+            return bool(found)
 
         await eventually(has_been, within=PATIENCE_SECONDS)
-        return self.primary(key)
+        return found[0]
 
     async def in_step(self) -> None:
         """Wait until every member runs, and every replica has what its primary has."""

@@ -20,11 +20,11 @@ _AT_FIRST = 200
 _AFTERWARDS = 100
 _LONGEST_DELAY = 0.5
 
-Look = Callable[[str, ServerProcess, TrafficProcess], Awaitable[None]]
-"""Look at a stream, and at what was its primary, when that is back and may not follow the new one yet."""
+Look = Callable[[ServerProcess, ServerProcess, TrafficProcess], Awaitable[None]]
+"""Look at a stream's primary, and at what was that, when it is back and may still take itself for it."""
 
 
-async def _look_away(stream: str, former: ServerProcess, traffic: TrafficProcess) -> None:
+async def _look_away(primary: ServerProcess, former: ServerProcess, traffic: TrafficProcess) -> None:
     pass
 
 
@@ -49,9 +49,9 @@ class Rounds:
             await traffic.recorded(_AT_FIRST)
             await anyio.sleep(self._chance.uniform(0, _LONGEST_DELAY))
             async with fault.strike(self._deployment, orders.stream) as former:
-                await self._deployment.taken_over(orders.stream, former)
+                primary = await self._deployment.taken_over(orders.stream, former)
             await fault.mend(self._deployment, former, orders.stream)
-            await look(orders.stream, former, traffic)
+            await look(primary, former, traffic)
             self._deployment.follow(former, orders.stream)
             await self._deployment.in_step()
             await traffic.recorded(_AFTERWARDS)
