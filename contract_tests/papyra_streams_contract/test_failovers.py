@@ -10,7 +10,7 @@ import pytest
 
 from .arranging import eventually
 from .failovers.accounts import Account
-from .failovers.deployments import Deployment
+from .failovers.deployments import PATIENCE_SECONDS, Deployment
 from .failovers.faults import Kill, KillAhead, Pause
 from .failovers.fixtures import ROUNDS, where_another_takes_over
 from .failovers.processes import TrafficProcess
@@ -69,7 +69,7 @@ async def test_a_former_primary_that_lives_on_is_sent_nothing_once_another_is_kn
         async def is_known() -> bool:
             return scripts(primary)[0] > ran
 
-        await eventually(is_known)
+        await eventually(is_known, within=PATIENCE_SECONDS)
         # What was begun while it did not answer may still reach it.
         await traffic.recorded(50)
         before = scripts(former)

@@ -10,7 +10,7 @@ from papyra_streams import RedisStreamsConfig, RedisStreamsPersistence
 from papyra_streams.domain.kinds import EVENTS
 
 from .arranging import eventually
-from .failovers.deployments import Deployment
+from .failovers.deployments import PATIENCE_SECONDS, Deployment
 from .failovers.faults import Kill
 from .failovers.fixtures import where_another_takes_over
 from .partitioned import listed, record
@@ -87,7 +87,7 @@ async def _replace_all(
             async with Kill().strike(deployment, key):
                 await deployment.taken_over(key, former)
         # In a cluster, each node takes its time to hear that nothing is missing any more.
-        await eventually(all_are_served)
+        await eventually(all_are_served, within=PATIENCE_SECONDS)
     return set(keys_of)
 
 
