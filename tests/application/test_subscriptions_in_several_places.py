@@ -2,12 +2,14 @@
 
 import logging
 from collections import Counter, deque
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from papyra_streams import AuthenticationFailed, Delivery, PermissionDenied
+from papyra_streams import AuthenticationFailed, Delivery, Indeterminate, LeaseLost, PermissionDenied, Unavailable
 from papyra_streams.application.subscribing.subscription import Subscription
 from papyra_streams.domain.entries import EntryId
 
@@ -128,6 +130,40 @@ async def test_what_cannot_be_settled_takes_no_room_from_others(
                 settling.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("ordering", ORDERINGS)
+async def test_what_waits_for_what_cannot_be_settled_takes_no_room_either(bench: Bench, ordering: str) -> None:
+    bench.write(range(10), stream=LOST, actor="a")
+    settings: dict[str, Any] = {"concurrency": 10, "ordering": ordering, "claim_idle": 60}
+    async with bench.subscription(systems=SYSTEMS, **settings) as subscription:
+        await until(lambda: not subscription.hand.free)
+        bench.store.away.add(LOST)
+        out = [await next_of(subscription) for _ in range(10 if ordering == "none" else 1)]
+        subscription.settling.acknowledge(out)
+        bench.write(range(10), stream=OTHERS[0])
+        await until(lambda: len(subscription.hand.all()) == 20)
+        bench.store.away.clear()
+        # What has its turn again takes room again.
+        await until(lambda: len(subscription.hand.all()) == 20 - len(out))
+        assert subscription.hand.most_free == len(out) - 10
+
+
+async def test_what_was_given_back_twice_leaves_no_room_behind(bench: Bench) -> None:
+    async with bench.subscription(systems=SYSTEMS, concurrency=4, max_deliveries=None) as subscription:
+        bench.write([1], stream=LOST)
+        first = await next_of(subscription)
+        bench.store.late_faults["release"] = deque([Indeterminate("The reply is lost.")])
+        bench.store.faults["release"] = deque()
+        async with anyio.create_task_group() as giving_back:
+            giving_back.start_soon(partial(first.nack, delay=0))
+            await until(lambda: not bench.store.late_faults["release"])
+            bench.store.faults["release"] = deque([Unavailable("Away.")] * 5)
+            again = await next_of(subscription)
+        with suppress(LeaseLost):
+            await again.ack()
+        await until(lambda: subscription.hand.is_empty)
+        assert subscription.hand.most_free == 4
+
+
 async def _settle(delivery: Delivery, verb: str) -> None:
     await (delivery.reject("no good") if verb == "reject" else getattr(delivery, verb)())
 
@@ -181,6 +217,32 @@ async def test_a_place_that_is_away_is_one_line_when_it_goes_and_one_when_it_is_
     said = Counter(line.split(maxsplit=1)[0] for line in messages(caplog))
     assert said == {"Reading": 2, "Acknowledging": 2, "Renewing": 2}
     assert {entry.levelno for entry in caplog.records} == {logging.WARNING}
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+async def test_a_place_that_is_away_is_told_of_where_there_is_no_room_to_ask_it(
+    bench: Bench, ordering: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, Any] = {"ordering": ordering, "concurrency": 2, "claim_idle": 0.4}
+    async with bench.subscription(systems=SYSTEMS, **settings) as subscription:
+        await until(lambda: all(stream in bench.store.groups_of for stream in PLACES))
+        bench.store.away.add(LOST)
+        for number in range(100):
+            bench.write([number], stream=OTHERS[number % 2])
+            async with await next_of(subscription):
+                await anyio.sleep(0.03)
+    said = [line for line in messages(caplog) if line.startswith("Reading")]
+    assert len(said) == 1
+    assert "waits for the server" in said[0]
+
+
+async def test_a_standby_stops_at_once(bench: Bench) -> None:
+    bench.store.leaders = dict.fromkeys(PLACES, "another")
+    async with bench.subscription(systems=SYSTEMS, ordering="actor", claim_idle=60) as subscription:
+        await until(lambda: bench.store.calls.count("lead") >= len(PLACES))
+        subscription.stop()
+        with anyio.fail_after(0.3):
+            assert [delivery async for delivery in subscription] == []
 
 
 async def test_a_password_that_has_worked_somewhere_may_have_been_changed(bench: Bench) -> None:

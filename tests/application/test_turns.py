@@ -8,6 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
+from papyra_streams.domain.kinds import KINDS
+
 from .subscribers import PLACES, STREAM, SYSTEMS, Bench, next_of, number_of, until
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +113,42 @@ async def test_quiet_streams_are_not_asked_without_a_pause(bench: Bench, concurr
         before = bench.store.calls.count("take")
         await anyio.sleep(0.5)
         assert bench.store.calls.count("take") - before <= 30
+
+
+@pytest.mark.parametrize(
+    ("ordering", "concurrency", "taken", "led_elsewhere"),
+    [
+        *(("none", concurrency, 0, False) for concurrency in (1, 2, 3, 10)),
+        *(("none", 10, taken, False) for taken in (7, 8, 9)),
+        ("actor", 1, 0, False),
+        ("actor", 10, 0, False),
+        ("actor", 10, 0, True),
+    ],
+)
+async def test_several_streams_of_a_place_are_not_asked_without_a_pause(
+    ordering: str,
+    concurrency: int,
+    taken: int,
+    led_elsewhere: bool,  # noqa: FBT001 -- a case
+) -> None:
+    bench = Bench()
+    first, second = places = ("{a}", "{b}")
+    bench.store.places = {
+        f"papyra:{system}:{kind}": place
+        for place, system in enumerate(places)
+        for kind in ("events", "audits", "dead_letters")
+    }
+    if led_elsewhere:
+        bench.store.leaders = {f"papyra:{system}:audits": "another" for system in (first, second)}
+    settings: dict[str, Any] = {"ordering": ordering, "concurrency": concurrency, "claim_idle": 60}
+    async with bench.subscription(*KINDS, systems=places, **settings) as subscription:
+        bench.write(range(taken), stream=f"papyra:{first}:events")
+        for _ in range(taken):
+            await next_of(subscription)
+        await anyio.sleep(0.3)
+        before = bench.store.calls.count("take")
+        await anyio.sleep(0.5)
+        assert bench.store.calls.count("take") - before <= 40
 
 
 async def _calls_for_each_delivery(places: int, ordering: str) -> float:

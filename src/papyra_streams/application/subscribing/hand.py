@@ -49,14 +49,14 @@ class Hand:
         return self.slots - self._size + self.stranded_of(self._stranded)
 
     def stranded_of(self, sources: Iterable[Source]) -> int:
-        """How many of some streams cannot be settled, and so take no room from others."""
+        """How many of some streams cannot be settled, or wait for one of these, and so take no room from others."""
         return sum(len(self._stranded[source]) for source in sources if source in self._stranded)
 
     def strand(self, deliveries: Iterable[Delivery]) -> None:
         """Note that some are done with, but that their server does not answer."""
-        for delivery in deliveries:
-            if self._held.get(delivery.source, {}).get(delivery.entry_id) is delivery:
-                self._stranded.setdefault(delivery.source, set()).add(delivery)
+        held = [each for each in deliveries if self._held.get(each.source, {}).get(each.entry_id) is each]
+        for delivery in (*held, *self._order.behind(held)):
+            self._stranded.setdefault(delivery.source, set()).add(delivery)
         self.changed()
 
     @property
@@ -147,7 +147,7 @@ class Hand:
         before = held.get(delivery.entry_id)
         if before is not None and before.state is State.RETURNED:
             held[delivery.entry_id] = delivery
-            self._unstrand(before)
+            self._unstrand([before])
             self._order.put([delivery])
             self._wake_taker()
 
@@ -155,11 +155,12 @@ class Hand:
         """Let go of some that are settled, or lost; return them without those that had been let go of before."""
         let_go: list[Delivery] = []
         concluded: list[Delivery] = []
+        deliveries = [*deliveries]
+        self._unstrand(deliveries)
         for delivery in deliveries:
             held = self._held[delivery.source]
             if held.get(delivery.entry_id) is delivery:
                 del held[delivery.entry_id]
-                self._unstrand(delivery)
                 let_go.append(delivery)
             elif delivery.state is not State.RETURNING:
                 # Only of what is given back may the server have given it anew before that was known.
@@ -186,9 +187,11 @@ class Hand:
         self._is_closed = True
         self.end()
 
-    def _unstrand(self, delivery: Delivery) -> None:
+    def _unstrand(self, deliveries: Sequence[Delivery]) -> None:
         if self._stranded:
-            self._stranded.get(delivery.source, set()).discard(delivery)
+            for delivery in (*deliveries, *self._order.behind(deliveries)):
+                self._stranded.get(delivery.source, set()).discard(delivery)
+            self._stranded = {source: stranded for source, stranded in self._stranded.items() if stranded}
 
     def _wake_taker(self) -> None:
         if self._takers:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import anyio
+
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
@@ -27,10 +29,13 @@ class Intake:
         self._cfg = cfg
         self.share = share
         self._reception = reception
-        self._is_stopping = False
+        self._stopping = anyio.Event()
 
-    async def turn(self) -> None:
-        """Read what there is; called at least as often as stuck entries are to be looked for."""
+    async def turn(self) -> bool:
+        """Read what there is; called at least as often as stuck entries are to be looked for.
+
+        :return: whether the server was asked for anything, which needs room
+        """
         raise NotImplementedError
 
     async def renew(self) -> None:
@@ -50,7 +55,7 @@ class Intake:
 
     def stop(self) -> None:
         """Begin no further read."""
-        self._is_stopping = True
+        self._stopping.set()
         self.share.stop()
 
     async def finish(self) -> None:
@@ -58,7 +63,9 @@ class Intake:
 
     async def _has_room(self) -> bool:
         """Wait a while for room, and tell whether there is any to be read into."""
-        return await self.share.wait(self._cfg.sweep_interval) and not self._is_stopping
+        if self._stopping.is_set():
+            return False
+        return await self.share.wait(self._cfg.sweep_interval) and not self._stopping.is_set()
 
     def _take_in(self, taken: Sequence[Delivered]) -> list[Refused]:
         """Put in hand what can be handled, and return the rest."""

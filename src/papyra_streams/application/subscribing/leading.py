@@ -8,6 +8,7 @@ from math import inf
 import anyio
 import anyio.lowlevel
 
+from papyra_streams.application.outages import pause
 from papyra_streams.domain.entries import EntryId
 from papyra_streams.domain.subscribing import SubscriptionConfig
 from papyra_streams.ports import Delivered, StreamStore
@@ -120,17 +121,20 @@ class Leading(Intake):
             if course.led_until > -inf:
                 await self._lead(course)
 
-    async def turn(self) -> None:
+    async def turn(self) -> bool:
         """Read what comes next of the streams that this worker leads, or wait to lead one."""
         self._courses.rotate(-self._read)
-        if anyio.current_time() >= self._next_lead:
+        asks = anyio.current_time() >= self._next_lead
+        if asks:
             for course in list(self._courses):
                 await self._lead(course)
             self._next_lead = anyio.current_time() + self._cfg.sweep_interval
         if not any(course.is_led for course in self._courses):
-            await anyio.sleep(self._seconds_to_next_lead)
+            await pause(self._seconds_to_next_lead, self._stopping)
         elif await self._has_room():
             await self._read_led()
+            asks = True
+        return asks
 
     @property
     def _seconds_to_next_lead(self) -> float:
@@ -150,7 +154,7 @@ class Leading(Intake):
             longest_ms = max(1, round(wait * 1000))
             await self._take_new(chosen, self.share.longest_wait_ms(longest_ms, reading=len(chosen), of=len(ready)))
         elif self.share.free:
-            await anyio.sleep(wait)
+            await pause(wait, self._stopping)
 
     async def _lead(self, course: _Course) -> None:
         # The lease begins when the server grants it, at the earliest when it is asked.

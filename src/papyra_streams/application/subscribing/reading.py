@@ -56,7 +56,6 @@ class Reading:
         """Read, and return what ended the reading if it was not the asking."""
         fault = await _fault_of(self._read_on)
         missed = await _fault_of(self._intake.finish)
-        self._intake.share.leave()
         # What did not arrive is given to others once it has been idle for long enough.
         return fault or (None if isinstance(missed, StreamsError) else missed)
 
@@ -66,8 +65,8 @@ class Reading:
 
     async def _turn(self) -> None:
         try:
-            await self._join()
-            await self._read()
+            has_answered = await self._join()
+            has_answered |= await self._read()
         except OUTAGES as error:
             # A password that never worked is a mistake; one that worked may have been changed.
             if isinstance(error, AuthenticationFailed) and not self._was_let_in.is_set():
@@ -76,19 +75,22 @@ class Reading:
                 self._intake.restart()
             await pause(self._outage.next_delay(error), self._stopping)
         else:
-            self._was_let_in.set()
-            self._outage.is_over()
+            if has_answered:
+                self._was_let_in.set()
+                self._outage.is_over()
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
         try:
             with self._intake.share:
-                await self._intake.turn()
+                return await self._intake.turn()
         except GroupMissing:
             self._intake.rejoin()
             self._missing = list(self._sources)
             await pause(_SECONDS_AFTER_A_LOSS, self._stopping)
+            return True
 
-    async def _join(self) -> None:
+    async def _join(self) -> bool:
+        is_to_join = bool(self._missing)
         while self._missing:
             source = self._missing[-1]
             joined = await self._store.join(
@@ -107,6 +109,7 @@ class Reading:
                     "Group %r of %s was gone; it was created anew and goes on after %s.",
                     *(self._cfg.group, source.stream, joined.after),
                 )
+        return is_to_join
 
 
 async def _fault_of(call: Callable[[], Awaitable[None]]) -> Exception | None:

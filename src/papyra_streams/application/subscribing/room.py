@@ -16,6 +16,8 @@ _SHORTEST_TURN_MS = 10
 # What a server may have been about to give is counted for so many seconds longer than it was to wait. One that is
 # silent keeps nobody else from what others have; what it gives after all comes on top.
 _LONGEST_SILENCE = 0.3
+# For how many seconds somebody may be the next without knowing.
+_LONGEST_UNAWARE = 1.0
 
 
 class Share:
@@ -27,6 +29,7 @@ class Share:
     def __init__(self, hand: Hand) -> None:
         """Read into a hand."""
         self.hand = hand
+        self._found_empty = 0
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +50,17 @@ class Share:
         """Return how long a read of so many of the streams there are may wait; a quiet stream holds up no busy one."""
         raise NotImplementedError
 
-    def note(self, reading: int, *, asked: int, found: int) -> None:
+    def note(self, reading: int, *, asked: int, found: int) -> None:  # noqa: ARG002 -- not every share's
         """Note what a read of so many streams came to."""
+        self._found_empty = 0 if found else self._found_empty + reading
+
+    def _longest_turn_ms(self, longest_ms: int, reading: int, of: int) -> int:
+        if reading == of:
+            return longest_ms
+        # A round of waits takes as long as one turn, and begins when all were found empty, one after another.
+        if self._found_empty < of:
+            return 0
+        return min(longest_ms, max(_SHORTEST_TURN_MS, LONGEST_TURN_MS * reading // of))
 
     def keep_for(self, wait_ms: int) -> None:
         """Keep the room for a read that waits for so long."""
@@ -58,9 +70,6 @@ class Share:
 
     def stop(self) -> None:
         """Wait no longer."""
-
-    def leave(self) -> None:
-        """Leave all room to others, for good."""
 
 
 class Whole(Share):
@@ -73,7 +82,6 @@ class Whole(Share):
         super().__init__(hand)
         hand.changed = self.stop
         self._changed = anyio.Event()
-        self._found_empty = 0
 
     @property
     def free(self) -> int:
@@ -87,15 +95,7 @@ class Whole(Share):
         return self.hand.free > 0
 
     def longest_wait_ms(self, longest_ms: int, *, reading: int, of: int) -> int:
-        if reading == of:
-            return longest_ms
-        # A round of waits takes as long as one turn, and begins when all were found empty, one after another.
-        if self._found_empty < of:
-            return 0
-        return min(longest_ms, max(_SHORTEST_TURN_MS, LONGEST_TURN_MS * reading // of))
-
-    def note(self, reading: int, *, asked: int, found: int) -> None:  # noqa: ARG002 -- as its base says
-        self._found_empty = 0 if found else self._found_empty + reading
+        return self._longest_turn_ms(longest_ms, reading, of)
 
     def stop(self) -> None:
         self._changed.set()
@@ -143,11 +143,9 @@ class Room:
         self._granted.discard(part)
         self.pass_on()
 
-    def leave(self, part: "Part") -> None:
-        """Forget one reading that has ended."""
-        if part in self._queue:
-            self._queue.remove(part)
-        self.take_back(part)
+    def is_next(self, part: "Part") -> bool:
+        """Tell whether one reading is the first that waits."""
+        return bool(self._queue) and self._queue[0] is part
 
     def _left(self) -> int:
         now = anyio.current_time()
@@ -171,6 +169,7 @@ class Part(Share):
         self._granted = 0
         self._until = -inf
         self._has_found_all = False
+        self._may_fill_up = False
         self._is_to_rest = False
 
     def __exit__(self, *_: object) -> None:
@@ -195,9 +194,10 @@ class Part(Share):
             self._turn = anyio.Event()
             self._room.wait_in_line(self)
         if not self._turn.is_set():
-            with anyio.move_on_after(seconds):
+            # Nothing tells when a silent server has had its time; and nobody, that those before are gone.
+            longest = _LONGEST_SILENCE if self._room.is_next(self) else _LONGEST_UNAWARE
+            with anyio.move_on_after(min(seconds, longest)):
                 await self._turn.wait()
-            # Nothing tells when a silent server has had its time.
             self._room.pass_on()
         if not self._turn.is_set():
             return False
@@ -206,19 +206,21 @@ class Part(Share):
 
     def grant(self, free: int) -> int:
         """Give some of what is free, and return how much."""
-        self._granted = free if self._has_found_all else min(free, len(self.sources))
-        self._has_found_all = False
+        self._may_fill_up, self._has_found_all = self._has_found_all, False
+        self._granted = free if self._may_fill_up else min(free, len(self.sources))
         self.keep_for(0)
         if self._turn:
             self._turn.set()
         return self._granted
 
     def longest_wait_ms(self, longest_ms: int, *, reading: int, of: int) -> int:
-        if reading < of or self._granted > of or self._room.is_short:
+        if self._may_fill_up or self._room.is_short:
             return 0
-        return min(longest_ms, LONGEST_TURN_MS) if self._room.is_crowded else longest_ms
+        longest_ms = min(longest_ms, LONGEST_TURN_MS) if self._room.is_crowded else longest_ms
+        return self._longest_turn_ms(longest_ms, reading, of)
 
     def note(self, reading: int, *, asked: int, found: int) -> None:
+        super().note(reading, asked=asked, found=found)
         self._has_found_all = self._has_found_all or found >= asked
         self._is_to_rest = bool(reading) and not found and self._room.is_short
 
@@ -232,10 +234,6 @@ class Part(Share):
         self._stopping.set()
         if self._turn:
             self._turn.set()
-
-    def leave(self) -> None:
-        self._granted = 0
-        self._room.leave(self)
 
 
 def shares(hand: Hand, places: Sequence[Sequence[Source]]) -> list[Share]:

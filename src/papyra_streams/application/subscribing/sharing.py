@@ -51,15 +51,15 @@ class Sharing(Intake):
         if self._ahead:
             await self._receive(await self._read(wait=False))
 
-    async def turn(self) -> None:
+    async def turn(self) -> bool:
         """Read new entries and, when it is time, stuck ones, each in turn first."""
         if self._claims is None:
             self._claims = (await self._store.capabilities(near=self._to_read[0].stream)).claiming_reads
         if not await self._has_room():
-            return
+            return False
         if self._ahead or anyio.current_time() < self._next_sweep:
             await self._take_new(wait=True)
-            return
+            return True
         self._begins_with_stuck = not self._begins_with_stuck
         if self._begins_with_stuck:
             await self._sweep()
@@ -67,6 +67,7 @@ class Sharing(Intake):
         else:
             await self._take_new(wait=False)
             await self._sweep()
+        return True
 
     async def _take_new(self, *, wait: bool) -> None:
         if not self.share.free:
@@ -81,7 +82,8 @@ class Sharing(Intake):
     def _may_read_ahead(self, left: int) -> bool:
         # Where several read, the others go on meanwhile.
         is_due = anyio.current_time() >= self._next_sweep
-        return self.share.reads_ahead and left > 0 and self._had_all_asked_for and not is_due and not self._is_stopping
+        may_be_more = left > 0 and self._had_all_asked_for and not is_due
+        return self.share.reads_ahead and may_be_more and not self._stopping.is_set()
 
     async def _read(self, *, wait: bool) -> list[Delivered]:
         ahead, self._ahead = self._ahead, None
