@@ -19,7 +19,7 @@ from papyra_streams.domain.keys import Keyspace, check_name
 from papyra_streams.domain.kinds import KINDS, Kind
 from papyra_streams.domain.partitions import Partition
 from papyra_streams.domain.records import Record, Unreadable, read
-from papyra_streams.errors import GroupExists, GroupMissing, InvalidValue, StreamsError
+from papyra_streams.errors import GroupExists, GroupMissing, InvalidValue, StreamsError, Unavailable
 from papyra_streams.ports import GroupPort, PendingState
 
 from .metrics import StreamsMetrics
@@ -69,6 +69,8 @@ class Consuming:
         self._metrics = metrics
         self._turns = {kind: deque(keys.partitions_of(kind)) for kind in KINDS}
         self._left: defaultdict[_Who, _Left] = defaultdict(_Left)
+        # What others gave beside it was handed on first.
+        self._owed: dict[_Who, StreamsError] = {}
 
     async def ensure_group(self, kind: Kind, group: str, start_id: str) -> None:
         """Create a group unless it is there; a group that is there keeps its position."""
@@ -97,6 +99,8 @@ class Consuming:
         while True:
             if left := await self._take_left(who, cfg.count):
                 return left
+            if owed := self._owed.pop(who, None):
+                raise owed
             # Where every entry was unreadable there may be more behind them: an empty answer means that there are none.
             if not await self._read_new(who, cfg, deadline):
                 return ()
@@ -128,10 +132,12 @@ class Consuming:
             try:
                 missing -= await self._set_aside(who, partition, cfg, missing, 0) if missing else 0
             except StreamsError as error:
-                # What others gave is the caller's by now, and not to wait for a node that is away.
                 failure = error
         if failure and missing == cfg.count:
             raise failure
+        # What others gave is the caller's by now. Of a node that is away, which gave nothing, these need not hear.
+        if failure and not isinstance(failure, Unavailable):
+            self._owed[who] = failure
         if missing == cfg.count and block_ms:
             await self._set_aside(who, turns[0], cfg, missing, min(block_ms, _TURN_MS))
         return missing < cfg.count or block_ms > 0
