@@ -70,6 +70,10 @@ class Endpoint:
         """What says who we are there, as messages name it."""
         return "what `credentials` returns" if self.credentials and self.given_as == "`url`" else self.given_as
 
+    def correction(self, *, url: str, client: str) -> str:
+        """Return what to do: whether a URL has said all this, or a client of the user's."""
+        return url if self.given_as == "`url`" else client
+
     def at(self, host: str, port: int) -> "Endpoint":
         """Name another server of the same kind, where we are the same."""
         return replace(self, host=host, port=port)

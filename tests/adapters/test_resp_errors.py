@@ -60,6 +60,16 @@ def test_what_only_sentinels_do_not_know_hints_at_one(text: str) -> None:
     assert str(error).endswith("If that is a Sentinel, write redis+sentinel://host:port/service in `url`.")
 
 
+@pytest.mark.parametrize(
+    "text", ["MOVED 3999 127.0.0.1:6381", "ERR unknown command 'XADD', with args beginning with: 's'"]
+)
+def test_whoever_gave_a_client_is_told_to_give_another(text: str) -> None:
+    said = str(server_error(text, endpoint=Endpoint(given_as="`client`")))
+
+    assert "give a client" in said
+    assert "`url`" not in said
+
+
 @pytest.mark.parametrize("text", ["ERR unknown command 'WAITAOF'", "ERR unknown subcommand 'X'. Try XGROUP HELP."])
 def test_what_older_servers_do_not_know_hints_at_nothing(text: str) -> None:
     assert "Sentinel" not in str(server_error(text))

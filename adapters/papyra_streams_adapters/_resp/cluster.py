@@ -192,8 +192,9 @@ class ClusterClient(RespClient):
     def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
         told = nobody_told(f"No node of {self._cluster} tells who serves which slots.", errors)
         if isinstance(told, Rejected) and "cluster support disabled" in str(told):
-            scheme = "rediss" if self._cluster.nodes[0].tls else "redis"
-            return UnsupportedOperation(f"{self._cluster} is no cluster but a single server; write {scheme}://.")
+            node = self._cluster.nodes[0]
+            todo = node.correction(url=f"write {'rediss' if node.tls else 'redis'}://", client="give a client of one")
+            return UnsupportedOperation(f"{self._cluster} is no cluster but a single server; {todo}.")
         return told
 
 

@@ -29,6 +29,10 @@ _REDIRECTION = re.compile(r"(?P<slot>\d+) (?P<host>\S*):(?P<port>\d+)")
 # Every server that has streams knows these. A Sentinel does not say in its answer that it is one.
 _UNKNOWN_TO_SENTINELS = re.compile(r"unknown command .(?:cluster|eval|evalsha|select|time|x\w+)\b", re.IGNORECASE)
 
+_WRITE_SENTINEL = "If that is a Sentinel, write redis+sentinel://host:port/service in `url`."
+_GIVE_SENTINEL = "If that is a Sentinel, give a client that asks it for the primary."
+_GIVE_CLUSTER = "It is a node of a cluster: give a client of the cluster."
+
 # Redis 6.2 puts this before what went wrong inside a script.
 _WITHIN_A_SCRIPT = re.compile(r"(?:Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )+-?")
 
@@ -82,8 +86,10 @@ def server_error(text: str, code: str = "", endpoint: Endpoint | None = None) ->
     failure = _translated(text, code)
     if endpoint and isinstance(failure, AuthenticationFailed):
         failure.remedy = f"Check the user name and the password in {endpoint.login_given_as}."
+    if endpoint and isinstance(failure, Redirected):
+        failure.remedy = endpoint.correction(url=failure.remedy, client=_GIVE_CLUSTER)
     if _UNKNOWN_TO_SENTINELS.search(text):
-        failure.remedy = "If that is a Sentinel, write redis+sentinel://host:port/service in `url`."
+        failure.remedy = (endpoint or Endpoint()).correction(url=_WRITE_SENTINEL, client=_GIVE_SENTINEL)
     return failure
 
 
@@ -127,7 +133,10 @@ class Redirected(Unavailable):
 class Nameless(Unavailable):
     """A node of a cluster says that another one has the keys, and cannot say by which name that is to be reached."""
 
-    remedy = "Set `cluster-announce-hostname` on each node, or `cluster-preferred-endpoint-type ip`."
+    remedy = (
+        "Set `cluster-announce-hostname` on each node, or `cluster-preferred-endpoint-type ip`;"
+        " a cluster needs redis+cluster:// in `url`, or a client of the cluster."
+    )
 
 
 def _redirected(code: str, text: str) -> Redirected | Nameless | None:

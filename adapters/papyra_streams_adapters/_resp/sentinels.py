@@ -163,7 +163,10 @@ class SentinelClient(RespClient):
     async def _ask_sentinel(self, address: Address) -> _Word:
         sentinel, name = self._sentinels.at(address), self._service.name
         # In this order: an address that is newer than its epoch loses nothing, an older one would prevail by it.
-        state = await sentinel.call("SENTINEL", "MASTER", name, keys=())
+        try:
+            state = await sentinel.call("SENTINEL", "MASTER", name, keys=())
+        except AuthenticationFailed as error:
+            raise _refused(error) from None
         host, port = items(await sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, keys=()))
         facts = {text(name): value for name, value in pairs(state)}
         return _Word(number(int(text(facts["config-epoch"]))), Address(text(host), int(text(port))))
@@ -171,17 +174,21 @@ class SentinelClient(RespClient):
     def _why_unknown(self, errors: Sequence[StreamsError]) -> StreamsError:
         told = nobody_told(f"No Sentinel of {self._service} names a primary.", errors)
         if isinstance(told, Rejected) and "No such master" in str(told):
+            todo = self._service.primary.correction(
+                url="write its name at the end of `url`", client="give a client of one that they know"
+            )
             return ConfigurationError(
-                f"The Sentinels of {self._service} know no service {self._service.name!r};"
-                " write its name at the end of `url`."
+                f"The Sentinels of {self._service} know no service {self._service.name!r}; {todo}."
             )
         if isinstance(told, UnsupportedOperation):
             return ConfigurationError(f"{self._service} does not lead to Sentinels but to other servers.")
-        if isinstance(told, AuthenticationFailed):
-            refused = AuthenticationFailed("The Sentinels do not let us in.", code=told.code)
-            refused.remedy = (
-                "They have passwords of their own: `sentinel_username` and `sentinel_password` after the '?' of `url`,"
-                " or the `sentinel_kwargs` of a client."
-            )
-            return refused
         return told
+
+
+def _refused(error: AuthenticationFailed) -> AuthenticationFailed:
+    refused = AuthenticationFailed("The Sentinels do not let us in.", code=error.code)
+    refused.remedy = (
+        "They have passwords of their own: `sentinel_username` and `sentinel_password` after the '?' of `url`,"
+        " or the `sentinel_kwargs` of a client."
+    )
+    return refused
