@@ -23,6 +23,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="function")
 
 _KILL_SECONDS = 0.2
 _CLAIM_IDLE = 2.0
+# Fifty processes that share two processors get no time to run, now and then, for longer than that.
+_LONG_CLAIM_IDLE = 10.0
 _WORKERS = 10
 _SLOTS = 20
 _HARMS = 3
@@ -35,7 +37,7 @@ async def test_fifty_workers_of_which_one_is_killed_every_200_ms_handle_everythi
     seed, slots = time.time_ns(), 50
     group = GroupOnServer(private_server.endpoint)
     await record_events(private_server.url, driver_name, 100_000)
-    crew = make_crew(private_server, concurrency=slots, claim_idle=_CLAIM_IDLE, handling_seconds=0.25)
+    crew = make_crew(private_server, concurrency=slots, claim_idle=_LONG_CLAIM_IDLE, handling_seconds=0.25)
     crew.start(50)
     await crew.handled(slots)
     began = time.monotonic()
@@ -46,7 +48,7 @@ async def test_fifty_workers_of_which_one_is_killed_every_200_ms_handle_everythi
     seconds = time.monotonic() - began
     await check_all_was_handled(group, crew)
     # A handler that sleeps for a quarter of a second outlasts a lease only where its process gets no time to run.
-    found = repeats(crew.handlings(), crew.kills, longest_handling=_CLAIM_IDLE)
+    found = repeats(crew.handlings(), crew.kills, longest_handling=_LONG_CLAIM_IDLE)
     tell(f"100000 entries in {seconds:.1f} s, {len(crew.kills)} kills, seed {seed}; {found}")
     assert found.unexplained == []
     assert found.causes[KILL] <= len(crew.kills) * slots
