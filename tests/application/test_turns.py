@@ -102,8 +102,9 @@ async def test_what_nobody_can_read_leaves_its_room_to_others_at_once(bench: Ben
 
 @pytest.mark.parametrize("ordering", ["none", "actor"])
 async def test_a_delivery_takes_as_little_with_many_places_as_with_few(ordering: str) -> None:
-    few, many = [await _calls_for_each_delivery(places, ordering) for places in (32, 256)]
-    assert many < 1.2 * few
+    few, many = [await _calls_for_each_delivery(places, ordering) for places in (16, 64)]
+    # To wake each place for each delivery takes twice as many; looking after quiet ones in time, some more.
+    assert many < 1.5 * few
 
 
 @pytest.mark.parametrize("concurrency", [1, 10])
